@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import test from 'node:test';
+import { openChoice } from '../../src/choice.js';
+import { decide } from '../../src/consent.js';
+
+const NAMES = ['full', 'limited', 'hold', 'drop']; // by the numbers that src/consent.js gives them
+const VECTORS = new URL('../../../tests/vectors/consent.json', import.meta.url);
+
+const words = (ad_storage, ad_user_data, ad_personalization) => ({ ad_storage, ad_user_data, ad_personalization });
+const verdict = (consent, regime, signals = {}) => {
+  const choice = openChoice(() => {});
+  const { setconsent, ...words } = consent;
+  choice.update(words);
+  if (setconsent !== undefined) choice.say({ true: 'granted', false: 'denied' }[setconsent]);
+  return NAMES[decide({ ...choice.signals(), gpc: false, dnt: false, ...signals }, regime)];
+};
+
+const YES = words('granted', 'granted', 'granted');
+const NO = words('denied', 'denied', 'denied');
+
+// From docs/consent.md by hand: consent, browser signals, opt_in, opt_out.
+const TABLE = [
+  ['silence is the regime’s', {}, {}, 'hold', 'full'],
+  ['three grants are full', YES, {}, 'full', 'full'],
+  ['a denied use limits', words('granted', 'denied', 'granted'), {}, 'limited', 'limited'],
+  ['the other denied use limits', words('granted', 'granted', 'denied'), {}, 'limited', 'limited'],
+  ['an absent use is a denied one', { ad_storage: 'granted' }, {}, 'limited', 'limited'],
+  ['denied storage drops', words('denied', 'granted', 'granted'), {}, 'drop', 'drop'],
+  ['absent storage is denied storage', { ad_user_data: 'granted' }, {}, 'drop', 'drop'],
+  ['a malformed word is never a yes', words('granted', 'granted', 'yes'), {}, 'drop', 'limited'],
+  ['malformed storage is never a yes', words('GRANTED', 'granted', 'granted'), {}, 'drop', 'limited'],
+  ['an empty word is never a yes', words('granted', '', 'granted'), {}, 'drop', 'limited'],
+  ['a truth value is no word', words(true, true, true), {}, 'drop', 'limited'],
+  ['denied storage beats a malformed word', words('denied', 'x', 'x'), {}, 'drop', 'drop'],
+  ['GPC is no permission', {}, { gpc: true }, 'hold', 'limited'],
+  ['GPC beats a grant', YES, { gpc: true }, 'limited', 'limited'],
+  ['GPC does not soften a refusal', NO, { gpc: true }, 'drop', 'drop'],
+  ['DNT without a word', {}, { dnt: true }, 'drop', 'limited'],
+  ['an explicit grant beats DNT under opt_in', YES, { dnt: true }, 'full', 'limited'],
+  ['GPC and DNT without a word', {}, { gpc: true, dnt: true }, 'drop', 'limited'],
+];
+
+for (const [name, consent, signals, optIn, optOut] of TABLE)
+  test(name, () => {
+    assert.equal(verdict(consent, 'opt_in', signals), optIn);
+    assert.equal(verdict(consent, 'opt_out', signals), optOut);
+  });
+
+test('an unknown regime is the strict one', () => {
+  for (const regime of [undefined, 'OPT_OUT', '']) assert.equal(verdict({}, regime), 'hold');
+});
+
+test('what the page says while it waits is held, whatever it is', () => {
+  for (const said of [{}, YES, NO])
+    for (const regime of ['opt_in', 'opt_out']) assert.equal(verdict(said, regime, { waiting: true }), 'hold');
+});
+
+test('no signal ever loosens a verdict', () => {
+  const values = [undefined, 'granted', 'denied', 'x'];
+  for (const regime of ['opt_in', 'opt_out'])
+    for (const a of values)
+      for (const b of values)
+        for (const c of values)
+          for (const dnt of [false, true]) {
+            const rank = (signals) => NAMES.indexOf(verdict(words(a, b, c), regime, signals));
+            assert.ok(rank({ dnt, gpc: true }) >= rank({ dnt, gpc: false }));
+            assert.ok(rank({ dnt: true }) >= rank({ dnt: false }));
+            if ([a, b, c].includes('x')) assert.notEqual(rank({ dnt }), 0);
+          }
+});
+
+/** A vector applies where the tag can see all of its signals, and in the types in which it sees them. */
+const KNOWN = {
+  ad_storage: 'any', ad_user_data: 'any', ad_personalization: 'any', setconsent: 'boolean', gpc: 'boolean', dnt: 'boolean',
+};
+const applies = ({ promise, expect, consent = {}, headers = {}, ...more }) =>
+  Object.keys(more).length === 0 &&
+  consent?.constructor === Object &&
+  Object.entries(consent).every(([key, value]) => KNOWN[key] === 'any' || KNOWN[key] === typeof value) &&
+  Object.keys(headers).every((key) => ['sec-gpc', 'dnt'].includes(key));
+
+test('the tag and the edge agree', () => {
+  const rows = JSON.parse(readFileSync(VECTORS, 'utf8')).filter(applies);
+  assert.ok(rows.length >= 25, `only ${rows.length} vectors apply to the tag`);
+  for (const { promise, consent = {}, headers = {}, expect } of rows)
+    for (const [regime, { verdict: edge }] of Object.entries(expect)) {
+      const gpc = consent.gpc === true || headers['sec-gpc'] === '1';
+      const dnt = consent.dnt === true || headers.dnt === '1';
+      const tag = verdict(consent, regime, { gpc, dnt });
+      // What the tag holds never arrives, and a withdrawal is no event's: both are a drop to the edge.
+      assert.equal(tag === 'hold' ? 'drop' : tag, edge === 'withdrawal' ? 'drop' : edge, `${promise}, ${regime}`);
+    }
+});
