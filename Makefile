@@ -1,0 +1,57 @@
+# make run    everything on this machine, at http://127.0.0.1:8000
+# make test   every test: Python, tag, browser        make check   lint, types, shape
+# make bench  the benchmarks                          make tables  the tables of docs/ from the code
+
+# The first Python ≥ 3.11 that can make a virtual environment; PYTHON=… decides otherwise.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	$$p -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
+ROOT_ON_DEBIAN = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
+
+.PHONY: run test check bench tables browser server
+.DELETE_ON_ERROR:
+
+run: .venv/run.stamp
+	@exec .venv/bin/python -m collector up $(ARGS)
+
+test: .venv/test.stamp js/node_modules/stamp browser server
+	@.venv/bin/python -m pytest $(ARGS)
+
+check: .venv/test.stamp
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: .venv/bench.stamp
+	.venv/bin/python -m loadtest.bench $(ARGS)
+
+tables: .venv/test.stamp
+	.venv/bin/python -m tests.tables
+
+.venv/bin/python:
+	@[ -n "$(PYTHON)" ] || { \
+	  echo "No Python ≥ 3.11 with venv was found. Mend: apt-get install python3-venv, brew install python@3.13, or make PYTHON=…" >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv --clear .venv
+
+.venv/%.stamp: .venv/bin/python pyproject.toml
+	$(PIP) --editable '.$(EXTRA)'
+	@touch $@
+.venv/test.stamp: EXTRA = [test]
+.venv/bench.stamp: EXTRA = [test,load]
+
+js/node_modules/stamp: js/package.json js/package-lock.json
+	@command -v npm >/dev/null || { echo "The tag's tests need Node ≥ 20. Mend: install it from https://nodejs.org." >&2; exit 1; }
+	cd js && npm ci --no-audit --no-fund
+	@touch $@
+
+browser:
+	@for b in chromium chromium-browser google-chrome "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"; do \
+	  command -v "$$b" >/dev/null && exit 0; done; \
+	if $(ROOT_ON_DEBIAN); then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
+	else echo "The browser tests need Chromium. Mend: apt-get install chromium, or brew install --cask google-chrome." >&2; exit 1; fi
+
+# Without it the tests run on the Valkey that comes with the package: so only where it costs nothing to ask.
+server:
+	@command -v redis-server >/dev/null || ! $(ROOT_ON_DEBIAN) || \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server >/dev/null; }

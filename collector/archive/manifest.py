@@ -1,0 +1,136 @@
+"""The manifest: which files are in force, kept in the partition's slot so that it rolls back with the stream.
+
+Files are written first and put in force by a script; they have unique names and never change. A reader opens listed
+files only, so a file that no commit listed is as if it were not there.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+import msgspec
+
+from collector import keys
+from collector.connections import Redis
+from collector.stream import scripts
+
+
+class File(msgspec.Struct, frozen=True):
+    """A Parquet file of one tag in one partition. Ids are of the stream, times are event_time in Unix seconds."""
+
+    name: str
+    rows: int
+    bytes: int
+    first: str
+    last: str
+    from_time: int
+    to_time: int
+
+
+class Past(NamedTuple):
+    """A tag's past in a partition at one moment.
+
+    The stream holds what comes after `archived`, up to and with `newest`. bars and tombstones: mark → second.
+    erasing: marks whose rows may still lie in the files.
+    """
+
+    archived: str
+    erasures: int
+    newest: str
+    files: list[File]
+    bars: dict[int, int]
+    tombstones: dict[int, int]
+    erasing: set[int]
+
+
+decode_file = msgspec.json.Decoder(File).decode
+encode_file = msgspec.json.Encoder().encode
+
+
+class Manifest:
+    """The manifest of one partition. All methods raise connections.Unavailable when Redis cannot answer."""
+
+    def __init__(self, client: Redis, partition: int, folder: Path) -> None:
+        self._client = client
+        self._partition = partition
+        self._prefix = keys.partition(partition)
+        self._keys = [keys.state(partition)]
+        self._folder = folder / f"p{partition:02d}"
+        self._flush = client.register_script(scripts.source("archive", "flush", drains=True))
+        self._replace = client.register_script(scripts.source("archive", "replace", drains=True))
+        self._snapshot = client.register_script(scripts.source("archive", "snapshot", drains=True))
+
+    def path(self, tag: str, name: str) -> Path:
+        """Where a tag's file lies."""
+        return self._folder / tag / f"{name}.parquet"
+
+    def unused_name(self, first: str) -> str:
+        """A name for a new file; the id in front only helps people who look."""
+        return f"{first}-{uuid4().hex[:12]}"
+
+    def past(self, tag: str) -> Past:
+        """What there is of a tag, in one moment."""
+        archived, erasures, newest, files, bars, tombs, erasing = self._snapshot(
+            keys=self._keys, args=[self._prefix, tag]
+        )
+        return Past(
+            archived.decode(),
+            erasures,
+            newest.decode(),
+            sorted((decode_file(raw) for raw in files), key=lambda file: file.name),
+            _marks(bars),
+            _marks(tombs),
+            {int(mark) for mark in erasing},
+        )
+
+    def ask_flush(self, newest: str) -> None:
+        """Ask the worker to write what the stream holds up to and with `newest`, its newest id, without delay."""
+        self._client.hset(self._keys[0], "flush_to", newest)
+
+    def flush(self, archived: str, erasures: int, reached: str, files: Sequence[tuple[str, File]]) -> bool:
+        """Put (tag, file) in force and move the archive cursor; False when it or the erasures have moved."""
+        args: list[str | bytes | int] = [self._prefix, archived, erasures, reached]
+        for tag, file in files:
+            args += (tag, file.name, encode_file(file))
+        return bool(self._flush(keys=self._keys, args=args))
+
+    def replace(
+        self,
+        tag: str,
+        erasures: int,
+        old: Sequence[File],
+        new: File | None,
+        erased: Sequence[int],
+        delete_at: float,
+    ) -> bool:
+        """Replace files, and note the marks whose rows are gone; False when an erasure or another writer came between.
+
+        Readers may have the old files open: they become garbage at delete_at (Unix seconds).
+        """
+        described = (new.name, encode_file(new)) if new else ("", "")
+        args = [
+            self._prefix,
+            tag,
+            erasures,
+            delete_at,
+            *described,
+            len(erased),
+            *erased,
+            *(file.name for file in old),
+        ]
+        return bool(self._replace(keys=self._keys, args=args))
+
+    def collect_garbage(self, now: float) -> int:
+        """Delete the replaced files whose time has come; how many."""
+        key = f"{self._prefix}:garbage"
+        due: list[bytes] = self._client.zrangebyscore(key, "-inf", now)
+        for member in due:
+            tag, name = member.decode().split("/")
+            self.path(tag, name).unlink(missing_ok=True)
+            self._client.zrem(key, member)
+        return len(due)
+
+
+def _marks(flat: list[bytes]) -> dict[int, int]:
+    return {int(flat[i]): int(flat[i + 1]) for i in range(0, len(flat), 2)}

@@ -1,0 +1,167 @@
+"""Scan: questions about the past, asked of the files in force and of the stream behind them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from collector import keys
+from collector.archive import rows, sql
+from collector.archive.manifest import Manifest, Past
+from collector.audience.rules import Rule
+from collector.connections import Redis
+from collector.event import CLICK_IDS, USER_DATA, StreamedEvent, decode_streamed
+from collector.settings import Settings
+from collector.stream import read
+from collector.stream.partitions import Installation
+
+PAGE = 5_000  # entries of the stream read at a time
+TRIES = 5  # a flush that moves rows from the stream to a file while we read makes us read again
+
+MARKS = pa.schema([("mark", pa.int64()), ("until", pa.int64())])
+
+
+class Moved(Exception):
+    """Files or stream changed under a reader again and again."""
+
+
+class Archive:
+    """The past of an installation, for readers. Each question sees each partition at one moment."""
+
+    def __init__(self, client: Redis, installation: Installation, settings: Settings) -> None:
+        self._client = client
+        self._installation = installation
+        self._manifests = [
+            Manifest(client, number, settings.archive) for number in range(installation.partitions)
+        ]
+
+    def members(
+        self, tag: str, rule: Rule, *, at: int, floor: int = 0, lookback: int | None = None
+    ) -> list[str]:
+        """The visitors who are members at the second `at`. Raises rules.RuleError, Moved."""
+        query = sql.members(rule, at=at, floor=floor, lookback=lookback, source="archived", marks="marks")
+        return [visitor for (visitor,) in self._ask(tag, f"{query} ORDER BY visitor")]
+
+    def size(self, tag: str, rule: Rule, *, at: int, floor: int = 0, lookback: int | None = None) -> int:
+        """How many visitors are members at the second `at`. Raises rules.RuleError, Moved."""
+        query = sql.members(rule, at=at, floor=floor, lookback=lookback, source="archived", marks="marks")
+        ((size,),) = self._ask(tag, f"SELECT count(*) FROM ({query})")  # noqa: S608 (the query quotes its values)
+        return int(size)
+
+    def identities(self, tag: str, visitors: Sequence[str], column: str) -> list[str]:
+        """The distinct values of an identity column (em, maid, epik …) in the full-consent rows of visitors."""
+        if column not in (*USER_DATA, *CLICK_IDS):
+            raise ValueError(f"{column} is no identity column")
+        query = f"""
+            SELECT DISTINCT {column} FROM archived JOIN wanted USING (visitor)
+            WHERE verdict = 'full' AND {column} IS NOT NULL AND NOT EXISTS (
+                SELECT 1 FROM marks WHERE marks.mark = archived.mark AND archived.event_time <= marks.until)
+            ORDER BY 1"""  # noqa: S608 (the column is one of the schema's)
+        wanted = pa.table({"visitor": pa.array(visitors, pa.string())})
+        return [value for (value,) in self._ask(tag, query, wanted=wanted)]
+
+    def events(self, tag: str, visitor: str) -> list[StreamedEvent]:
+        """All that is kept of a visitor, by time: barred and limited events too, nothing that a tombstone covers."""
+        partition = self._installation.partition(tag, visitor)
+        for _ in range(TRIES):
+            with self._open(tag, [partition]) as (connection, pasts):
+                mark = keys.visitor_mark(self._installation.secret, tag, visitor)
+                erased = pasts[0].tombstones.get(mark, -1)
+                found = self._fetch(
+                    connection,
+                    f"SELECT * FROM archived WHERE mark = {mark} AND event_time > {erased} "  # noqa: S608 (integers)
+                    "ORDER BY event_time, sid_ms, sid_seq",
+                )
+                if found is not None:
+                    return [
+                        event
+                        for event in (rows.event_of(tag, row) for row in found.to_pylist())
+                        if event.visitor == visitor
+                    ]
+        raise Moved
+
+    def covers(self, tag: str) -> datetime | None:
+        """The time of the oldest row in the files; None while there are none."""
+        oldest = min((file.from_time for m in self._manifests for file in m.past(tag).files), default=None)
+        return None if oldest is None else datetime.fromtimestamp(oldest, UTC)
+
+    def _ask(self, tag: str, query: str, **tables: pa.Table) -> list[tuple[Any, ...]]:
+        for _ in range(TRIES):
+            with self._open(tag, range(self._installation.partitions)) as (connection, _):
+                for name, table in tables.items():
+                    connection.register(name, table)
+                found = self._fetch(connection, query)
+                if found is not None:
+                    return list(zip(*(column.to_pylist() for column in found.columns), strict=True))
+        raise Moved
+
+    def _fetch(self, connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table | None:
+        """The answer, or None when a file went away meanwhile: after an erasure that happens at once."""
+        try:
+            answer: pa.Table = connection.sql(query).to_arrow_table()
+        except duckdb.IOException:
+            return None
+        return answer
+
+    @contextmanager
+    def _open(
+        self, tag: str, partitions: Sequence[int]
+    ) -> Iterator[tuple[duckdb.DuckDBPyConnection, list[Past]]]:
+        """DuckDB with the tag's relations `archived` and `marks`, and the pasts that they were made of."""
+        pasts, tails = [], []
+        for number in partitions:
+            past, tail = self._past(tag, number)
+            pasts.append(past)
+            tails += tail
+        marks: dict[int, int] = {}
+        for past in pasts:
+            for mark, until in chain(past.bars.items(), past.tombstones.items()):
+                marks[mark] = max(marks.get(mark, -1), until)
+        paths = [
+            str(self._manifests[number].path(tag, file.name))
+            for number, past in zip(partitions, pasts, strict=True)
+            for file in past.files
+        ]
+        secret = self._installation.secret
+        tail_table = rows.table(tails, lambda visitor: keys.visitor_mark(secret, tag, visitor))
+        with connect(paths, tail_table, marks) as connection:
+            yield connection, pasts
+
+    def _past(self, tag: str, partition: int) -> tuple[Past, list[tuple[int, int, StreamedEvent]]]:
+        """The past and the stream's tail behind it, of one moment."""
+        manifest = self._manifests[partition]
+        for _ in range(TRIES):
+            past = manifest.past(tag)
+            entries: list[read.Entry] = []
+            cursor = past.archived
+            while page := read.after(self._client, partition, cursor, PAGE, past.newest):
+                entries += page
+                cursor = page[-1].id.decode()
+            # Only what is archived is trimmed: while the archive cursor stood still, nothing went.
+            if not entries or manifest.past(tag).archived == past.archived:
+                events = ((*read.parse(entry.id), decode_streamed(entry.payload)) for entry in entries)
+                return past, [row for row in events if row[2].tag == tag and row[2].verdict != "none"]
+        raise Moved
+
+
+@contextmanager
+def connect(
+    paths: Sequence[str], tail: pa.Table, marks: dict[int, int]
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB with the relations that sql.py asks: `archived` (the files and the tail) and `marks`."""
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    try:
+        connection.register("tail", tail)
+        connection.register(
+            "marks", pa.table({"mark": list(marks), "until": list(marks.values())}, schema=MARKS)
+        )
+        files = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+        union = f"SELECT * FROM read_parquet([{files}]) UNION ALL " if paths else ""  # noqa: S608 (quoted)
+        connection.execute(f"CREATE VIEW archived AS {union}SELECT * FROM tail")  # noqa: S608 (as above)
+        yield connection
+    finally:
+        connection.close()

@@ -1,0 +1,194 @@
+"""Rules over past traffic: leaves and rules → DuckDB SQL over archive rows (see rows.SCHEMA).
+
+The queries are text without parameters, every value quoted here. `source` names the relation with the rows of
+one tag, `marks` a relation (mark BIGINT, until BIGINT): rows of that visitor up to that second do not count.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from collector.archive.rows import TYPED
+from collector.audience.rules import Filter, Leaf, Operand, Rule, Window
+from collector.clock import DAY
+from collector.event import Scalar
+
+
+class Span(NamedTuple):
+    """A leaf, and the event times to look at: low ≤ event_time < high, Unix seconds."""
+
+    leaf: Leaf
+    low: int
+    high: int
+
+
+def latest(spans: Sequence[Span], *, source: str, marks: str, until: tuple[int, int]) -> str:
+    """Rows (visitor, leaf_0, leaf_1, …), ordered by visitor, of the visitors that match any of the spans.
+
+    leaf_i holds the event times of the i-th span's latest matches, up to its leaf's count, the latest first;
+    NULL without any. Only rows with full consent and a stream id ≤ until (ms, seq) are looked at.
+    """
+    ms, seq = until
+    matches = [
+        f"{predicate(span.leaf)} AND event_time >= {span.low} AND event_time < {span.high}" for span in spans
+    ]
+    scan = _scan(
+        [span.leaf for span in spans], matches, source, marks, where=f"(sid_ms, sid_seq) <= ({ms}, {seq})"
+    )
+    return f"{scan} ORDER BY visitor"
+
+
+def members(
+    rule: Rule, *, at: int, floor: int = 0, lookback: int | None = None, source: str, marks: str
+) -> str:
+    """Rows (visitor), in no order: the rule's members at the second `at`. Events before `floor` do not count.
+
+    Raises RuleError when the rule takes no such lookback (days).
+    """
+    windows = rule.windows(lookback)
+    leaves = rule.leaves()
+    lows = {window: max(at - window.days * DAY, floor) for window in windows}
+    scan = _scan(
+        leaves,
+        list(map(predicate, leaves)),
+        source,
+        marks,
+        where=f"event_time BETWEEN {min(lows.values())} AND {at}",
+    )
+
+    def inside(window: Window) -> str:
+        kth = f"leaf_{leaves.index(window.leaf)}[{window.leaf.count}]"
+        since = f" AND {kth} >= leaf_{leaves.index(windows[0].leaf)}[1]" if window.since else ""
+        return f"coalesce({kth} >= {lows[window]}{since}, false)"
+
+    tests = [inside(window) for window in windows if window.role in ("main", "all")]
+    if some := [inside(window) for window in windows if window.role == "any"]:
+        tests.append(_any(some))
+    tests += [f"NOT {inside(window)}" for window in windows if window.role == "exclude"]
+    return f"SELECT visitor FROM ({scan}) WHERE {' AND '.join(tests)}"  # noqa: S608 (every value is quoted)
+
+
+def predicate(leaf: Leaf) -> str:
+    """A boolean expression over a row, never NULL: whether the leaf matches it."""
+    tests = []
+    if leaf.events:
+        tests.append(_one_of("event", leaf.events))
+    if leaf.source:
+        tests.append(f"source = {_quote(leaf.source)}")
+    tests += [_url(operator, text) for operator, text in leaf.url]
+    tests += [_filter(filter) for filter in leaf.data]
+    return " AND ".join(tests) or "true"
+
+
+def _scan(leaves: Sequence[Leaf], matches: Sequence[str], source: str, marks: str, *, where: str) -> str:
+    named = ", ".join(f"({match}) AS match_{place}" for place, match in enumerate(matches))
+    columns = ", ".join(
+        f"max(event_time, {leaf.count}) FILTER (WHERE match_{place}) AS leaf_{place}"
+        for place, leaf in enumerate(leaves)
+    )
+    return f"""
+        SELECT visitor, {columns} FROM (
+            SELECT visitor, event_time, {named} FROM {source} AS archived
+            WHERE verdict = 'full' AND {where} AND {_any(matches)} AND NOT EXISTS (
+                SELECT 1 FROM {marks} AS marked
+                WHERE marked.mark = archived.mark AND archived.event_time <= marked.until))
+        GROUP BY visitor"""  # noqa: S608 (every value is quoted)
+
+
+def _any(tests: Iterable[str]) -> str:
+    return f"({' OR '.join(f'({test})' for test in tests)})"
+
+
+def _url(operator: str, text: str) -> str:
+    match operator:
+        case "contains":
+            test = f"contains(url, {_quote(text)})"
+        case "not_contains":
+            test = f"NOT contains(url, {_quote(text)})"
+        case "starts_with":
+            test = f"starts_with(url, {_quote(text)})"
+        case "matches":
+            test = f"regexp_matches(url, {_quote(text)})"
+        case _:
+            test = f"url {operator} {_quote(text)}"
+    return f"coalesce({test}, false)"  # url is NULL where there is none
+
+
+def _filter(filter: Filter) -> str:
+    wanted = [test for test in filter.tests if test[0] != "!="]
+    unwanted = [("=", operand) for operator, operand in filter.tests if operator == "!="]
+    tests = []
+    if wanted or unwanted:
+        tests.append(_any_value(filter.key, wanted))
+    if unwanted:
+        tests.append(f"NOT {_any_value(filter.key, unwanted)}")
+    return f"({' AND '.join(tests)})"
+
+
+def _any_value(key: str, tests: Sequence[tuple[str, Operand]]) -> str:
+    """Whether one value under the key, at the top level or in a line item, passes all the tests."""
+    if key in TYPED:
+        number, text = TYPED[key]
+        top = _value(number, text, tests)
+    else:
+        top = _value(*_json_value("data", key), tests)
+    item = _value(*_json_value("item", key), tests)
+    return (
+        f"(coalesce({top}, false) OR (line_items IS NOT NULL AND "
+        f"len(list_filter(json_extract(line_items, '$[*]'), lambda item: coalesce({item}, false))) > 0))"
+    )
+
+
+def _json_value(of: str, key: str) -> tuple[str, str]:
+    """The expressions of a JSON object's value, as a number and as a text: whichever it is not is NULL."""
+    pointer = _quote("/" + key.replace("~", "~0").replace("/", "~1"))
+    kind = f"json_type({of}, {pointer})"
+    return (
+        f"CASE WHEN {kind} <> 'VARCHAR' THEN CAST(json_extract({of}, {pointer}) AS DOUBLE) END",
+        f"CASE WHEN {kind} = 'VARCHAR' THEN json_extract_string({of}, {pointer}) END",
+    )
+
+
+def _value(number: str, text: str, tests: Sequence[tuple[str, Operand]]) -> str:
+    number, text = f"({number})", f"({text})"
+    if not tests:
+        return f"({number} IS NOT NULL OR {text} IS NOT NULL)"
+    return " AND ".join(_test(number, text, operator, operand) for operator, operand in tests)
+
+
+def _test(number: str, text: str, operator: str, operand: Operand) -> str:
+    if operator == "contains":
+        part = _quote(str(operand))
+        # A number's text: its digits where it is whole and exact, else its shortest form, as in Python.
+        digits = (
+            f"CASE WHEN abs({number}) < 1e15 AND {number} = trunc({number}) "
+            f"THEN CAST(CAST({number} AS BIGINT) AS VARCHAR) ELSE CAST({number} AS VARCHAR) END"
+        )
+        could = not set(str(operand)) - set("0123456789.e+-")
+        return f"contains(coalesce({text}, {digits}), {part})" if could else f"contains({text}, {part})"
+    if operator not in ("=", "in"):
+        return f"{number} {operator} {_literal(operand)}"
+    values = operand if isinstance(operand, tuple) else (operand,)
+    numbers = [value for value in values if not isinstance(value, str)]
+    texts = [value for value in values if isinstance(value, str)]
+    return _any(
+        [
+            *([_one_of(number, numbers)] if numbers else []),
+            *([_one_of(text, texts)] if texts else []),
+        ]
+    )
+
+
+def _one_of(expression: str, values: Sequence[Scalar]) -> str:
+    if len(values) == 1:
+        return f"{expression} = {_literal(values[0])}"
+    return f"{expression} IN ({', '.join(map(_literal, values))})"
+
+
+def _literal(value: Operand) -> str:
+    if isinstance(value, str):
+        return _quote(value)
+    return f"CAST({_quote(repr(value))} AS DOUBLE)"  # a bare literal would be a DECIMAL
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

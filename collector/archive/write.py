@@ -1,0 +1,191 @@
+"""Write: a partition's waiting events to Parquet, and the files' later lives (merge, erase, retire)."""
+
+import os
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from collector import keys, log, metrics
+from collector.archive import rows
+from collector.archive.manifest import File, Manifest, Past
+from collector.clock import DAY, Clock
+from collector.connections import Redis
+from collector.event import StreamedEvent, decode_streamed
+from collector.settings import Settings
+from collector.stream import read
+from collector.stream.partitions import Installation
+
+PAGE = 10_000  # entries read from Redis at a time: about 3 MB, a few milliseconds of the server's time
+SMALL = 500_000  # rows; a larger file is left alone by merging
+
+logger = log.get("archive")
+
+
+class Writer:
+    """Writes one partition's archive. Every commit is checked in Redis, so two writers do no harm."""
+
+    def __init__(
+        self, client: Redis, installation: Installation, partition: int, settings: Settings, clock: Clock
+    ) -> None:
+        self._client = client
+        self._secret = installation.secret
+        self._partition = partition
+        self._settings = settings
+        self._clock = clock
+        self.manifest = Manifest(client, partition, settings.archive)
+
+    def due(self) -> bool:
+        """Whether enough events wait, or one waits for too long, or somebody asked for a flush."""
+        archived, wanted = self._client.hmget(keys.state(self._partition), ["archived", "flush_to"])
+        archived = (archived or b"0-0").decode()
+        oldest = read.after(self._client, self._partition, archived, 1)
+        if not oldest:
+            return False
+        if wanted and read.parse(wanted) > read.parse(archived):
+            return True
+        age = self._clock() - read.parse(oldest[0].id)[0] / 1000
+        if age >= self._settings.flush_seconds:
+            return True
+        waiting: int = self._client.xlen(keys.events(self._partition))
+        return waiting >= self._settings.flush_events
+
+    def flush(self) -> int:
+        """Write up to flush_events waiting events and put the files in force; how many entries it moved past.
+
+        When the archive cursor or the erasures move meanwhile, the files are thrown away and nothing has happened.
+        """
+        archived, erasures = self._client.hmget(keys.state(self._partition), ["archived", "erasures"])
+        archived, erasures = (archived or b"0-0").decode(), int(erasures or 0)
+        entries: list[read.Entry] = []
+        reached = archived
+        while len(entries) < self._settings.flush_events:
+            page = read.after(self._client, self._partition, reached, PAGE)
+            if not page:
+                break
+            entries += page
+            reached = page[-1].id.decode()
+        if not entries:
+            return 0
+        events = [
+            (*read.parse(entry.id), event)
+            for entry in entries
+            if (event := _decode(entry.payload)) and event.verdict != "none"
+        ]
+        events.sort(key=lambda row: row[2].tag)  # stable: by id within a tag
+        files = []
+        for tag, group in groupby(events, key=lambda row: row[2].tag):
+            file = self._write(
+                tag, rows.table(list(group), self._mark(tag)), self.manifest.past(tag).tombstones
+            )
+            if file:
+                files.append((tag, file))
+        if not self.manifest.flush(archived, erasures, reached, files):
+            metrics.CONFLICTS.labels("flush").inc()
+            for tag, file in files:
+                self.manifest.path(tag, file.name).unlink(missing_ok=True)
+            return 0
+        metrics.ARCHIVED.inc(sum(file.rows for _, file in files))
+        read.trim(self._client, self._partition)
+        return len(entries)
+
+    def merge(self, tag: str) -> bool:
+        """Merge a tag's small files into one, once there are enough; whether it did."""
+        past = self.manifest.past(tag)
+        small = [file for file in past.files if file.rows < SMALL]
+        return len(small) >= self._settings.compact_files and self._rewrite(tag, past, small)
+
+    def erase(self, tag: str) -> bool:
+        """Rewrite the files that hold rows of erased visitors, and delete the old ones at once; whether it did."""
+        past = self.manifest.past(tag)
+        if not past.erasing:
+            return False
+        marks = pa.array(sorted(past.erasing), pa.int64())
+        touched = [
+            file
+            for file in past.files
+            if pc.any(pc.is_in(pq.read_table(self._path(tag, file), columns=["mark"])["mark"], marks)).as_py()
+        ]
+        done = self._rewrite(tag, past, touched, erased=sorted(past.erasing))
+        self.manifest.collect_garbage(self._clock())
+        return done
+
+    def retire(self, tag: str) -> bool:
+        """Drop the files whose newest row is past the retention; whether there was one."""
+        if not self._settings.retention_days:
+            return False
+        limit = self._clock() - self._settings.retention_days * DAY
+        past = self.manifest.past(tag)
+        old = [file for file in past.files if file.to_time < limit]
+        return bool(old) and self.manifest.replace(tag, past.erasures, old, None, [], self._delete_at())
+
+    def _rewrite(self, tag: str, past: Past, old: Sequence[File], erased: Sequence[int] = ()) -> bool:
+        new = None
+        if old:
+            tables = [pq.read_table(self._path(tag, file), schema=rows.SCHEMA) for file in old]
+            new = self._write(tag, pa.concat_tables(tables), past.tombstones)
+        delete_at = self._clock() if erased else self._delete_at()
+        if self.manifest.replace(tag, past.erasures, old, new, erased, delete_at):
+            return True
+        metrics.CONFLICTS.labels("rewrite").inc()
+        if new:
+            self._path(tag, new).unlink(missing_ok=True)
+        return False
+
+    def _write(self, tag: str, table: pa.Table, tombstones: dict[int, int]) -> File | None:
+        """A file of the rows that no tombstone forbids, on disk before it returns; None when no row is left."""
+        table = _without(table, tombstones)
+        if not table.num_rows:
+            return None
+        ms, seq = table["sid_ms"], table["sid_seq"]
+        first, last = f"{ms[0]}-{seq[0]}", f"{ms[-1]}-{seq[-1]}"
+        name = self.manifest.unused_name(first)
+        path = self.manifest.path(tag, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        pq.write_table(table, partial, compression="zstd")
+        _sync(partial)
+        partial.rename(path)
+        _sync(path.parent)
+        oldest, newest = pc.min(table["event_time"]).as_py(), pc.max(table["event_time"]).as_py()
+        return File(name, table.num_rows, path.stat().st_size, first, last, oldest, newest)
+
+    def _mark(self, tag: str) -> Callable[[str], int]:
+        return lambda visitor: keys.visitor_mark(self._secret, tag, visitor)
+
+    def _path(self, tag: str, file: File) -> Path:
+        return self.manifest.path(tag, file.name)
+
+    def _delete_at(self) -> float:
+        return self._clock() + self._settings.garbage_seconds
+
+
+def _decode(payload: bytes) -> StreamedEvent | None:
+    """None for what the audience side dead-letters: it is counted and kept there."""
+    try:
+        return decode_streamed(payload)
+    except msgspec.DecodeError:
+        return None
+
+
+def _without(table: pa.Table, tombstones: dict[int, int]) -> pa.Table:
+    """The rows that no tombstone covers: those of other visitors, and those after the second of the tombstone."""
+    if not tombstones:
+        return table
+    found = pc.index_in(table["mark"], pa.array(list(tombstones), pa.int64()))
+    until = pc.take(pa.array(list(tombstones.values()), pa.int64()), found)
+    keep: Any = pc.fill_null(cast(Any, pc.greater(table["event_time"], until)), True)
+    return table.filter(keep)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

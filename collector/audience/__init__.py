@@ -1,0 +1,1 @@
+"""Audiences: rules, and the columns that answer them."""

@@ -1,0 +1,42 @@
+-- Merge past matches of one leaf, visitor by visitor, and note how far it came, in one call.
+-- The visitors are looked up here and their marks with them, so no stale belief can enter.
+-- KEYS: state. ARGV: tenant, leaf, live_from, `after` as believed, new `after`, covered_from to set at the end or '',
+--       rows (msgpack): [hash, mark, [times, latest first]]…, then the key of each row's visitor.
+-- Returns 1, or 0 when the leaf is gone, is another, or somebody else has moved on with it.
+local t = open(ARGV[1])
+local key = t.tenant .. ':leaf:' .. ARGV[2]
+local leaf = redis.call('HMGET', key, 'live_from', 'after', 'count')
+if leaf[1] ~= ARGV[3] or (leaf[2] or '') ~= ARGV[4] then return 0 end
+local count = tonumber(leaf[3])
+local marked = redis.call('EXISTS', t.tenant .. ':bars', t.tenant .. ':tombs') > 0
+local chunks = {}
+for i, row in ipairs(cmsgpack.unpack(ARGV[7])) do
+  local ordinal = tonumber(lookup(t, row[1], ARGV[7 + i]))
+  if ordinal then
+    local until_ = 0
+    if marked then
+      until_ = math.max(
+        tonumber(redis.call('HGET', t.tenant .. ':bars', row[2])) or 0,
+        tonumber(redis.call('HGET', t.tenant .. ':tombs', row[2])) or 0)
+    end
+    local times = {}
+    for _, second in ipairs(row[3]) do
+      if second > until_ then times[#times + 1] = second end
+    end
+    if #times > 0 then
+      local number = math.floor(ordinal / CHUNK)
+      local c = chunks[number] or {{}, {}}
+      chunks[number] = c
+      c[1][#c[1] + 1] = ordinal % CHUNK
+      c[2][#c[2] + 1] = count == 1 and times[1] or times
+    end
+  end
+end
+for number, c in pairs(chunks) do merge(t, ARGV[2], count, number, c[1], c[2]) end
+if ARGV[6] == '' then
+  redis.call('HSET', key, 'after', ARGV[5])
+else
+  redis.call('HSET', key, 'covered_from', ARGV[6])
+  redis.call('HDEL', key, 'after')
+end
+return 1

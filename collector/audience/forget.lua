@@ -1,0 +1,29 @@
+-- Bar or erase a visitor up to a second T: nothing up to T counts from here on.
+-- KEYS: state. ARGV: prefix of the partition, tag, 'bar' or 'tombstone', T, mark, hash, visitor.
+-- Returns {epoch before, epoch after}.
+local t = open(ARGV[1] .. ':' .. ARGV[2])
+local until_ = tonumber(ARGV[4])
+local epoch = tonumber(redis.call('HGET', KEYS[1], 'epoch')) or 0
+local marks = t.tenant .. (ARGV[3] == 'bar' and ':bars' or ':tombs')
+if until_ <= (tonumber(redis.call('HGET', marks, ARGV[5])) or -1) then return {epoch, epoch} end
+redis.call('HSET', marks, ARGV[5], until_)
+redis.call('SADD', ARGV[1] .. ':tags', ARGV[2])
+local ordinal = tonumber(lookup(t, tonumber(ARGV[6]), ARGV[7]))
+if ordinal then
+  for _, leaf in ipairs(leaves(t)) do clear(t, leaf[1], leaf[2], ordinal, until_) end
+end
+if ARGV[3] == 'tombstone' then
+  redis.call('HINCRBY', KEYS[1], 'erasures', 1)
+  redis.call('SADD', t.tenant .. ':erasing', ARGV[5])
+  if ordinal then
+    clear(t, 'seen', 1, ordinal, until_)
+    local at = (ordinal % CHUNK) * 4
+    local seen = redis.call('GETRANGE', column(t, 'seen', 0, math.floor(ordinal / CHUNK)), at, at + 3)
+    -- An event after T was applied already: the visitor stays, with that alone.
+    if #seen < 4 or seen == '\0\0\0\0' then
+      remove(t, tonumber(ARGV[6]), ARGV[7], ordinal)
+      save(t)
+    end
+  end
+end
+return {epoch, redis.call('HINCRBY', KEYS[1], 'epoch', 1)}

@@ -1,0 +1,223 @@
+"""Rules live: which leaves an event matches, by look-ups that were prepared once for each kind of event."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import re2
+
+from collector.audience.rules import Filter, Leaf, Operand, compile_regex
+from collector.event import Scalar, StreamedEvent
+
+Check = Callable[[StreamedEvent], bool]
+UrlTest = Callable[[str], bool]
+_Found = tuple[int, tuple[UrlTest, ...]]  # a leaf's place, and what its URL must still pass
+
+FIRST = ("=", "starts_with", "contains", "matches", "!=", "not_contains")  # the surest finders first
+PATTERNS: dict[str, Callable[[str], str]] = {
+    "starts_with": lambda text: f"^{re2.escape(text)}",
+    "contains": lambda text: str(re2.escape(text)),
+    "matches": lambda text: text,
+}
+MOST_URLS = 8_192  # remembered for each kind of event, a few hundred bytes each
+SET_MEMORY = 32 << 20  # bytes that one set of URL regexes may use
+
+
+class Matcher:
+    """Matches events against the leaves of their tag. Neither verdict nor marks are looked at."""
+
+    def __init__(self, leaves: Mapping[str, Sequence[Leaf]]) -> None:
+        self._leaves = leaves
+        self._named = {(tag, name) for tag, some in leaves.items() for leaf in some for name in leaf.events}
+        self._plans: dict[tuple[str, str, str], _Plan] = {}
+
+    def match(self, event: StreamedEvent) -> Sequence[int]:
+        """The places in `leaves[event.tag]` of the leaves that the event matches: each once, in no order."""
+        plan = self._plans.get((event.tag, event.event, event.source)) or self._plan(event)
+        step = plan.by_url.get(event.url) or plan.step(event.url)
+        return step.match(event) if step.undecided else step.sure
+
+    def _plan(self, event: StreamedEvent) -> "_Plan":
+        # Names that no leaf asks for share one plan, so that a site's endless names take no memory.
+        name = event.event if (event.tag, event.event) in self._named else ""
+        key = (event.tag, name, event.source)
+        plan = self._plans.get(key)
+        if not plan:
+            plan = self._plans[key] = _Plan(
+                (place, leaf)
+                for place, leaf in enumerate(self._leaves.get(event.tag, ()))
+                if (not leaf.events or name in leaf.events) and leaf.source in (None, event.source)
+            )
+        return plan
+
+
+class _Plan:
+    """The leaves that fit a tag, a name and a source; by_url remembers which of them are left at a URL."""
+
+    def __init__(self, leaves: Iterable[tuple[int, Leaf]]) -> None:
+        self.by_url: dict[str, _Step] = {}
+        self._steps: dict[tuple[int, ...], _Step] = {}
+        self._leaves = dict(leaves)
+        self._always = [place for place, leaf in self._leaves.items() if not leaf.url]
+        # Each leaf with a URL is found by one of its tests; the others are then asked one by one.
+        self._equal: dict[str, list[_Found]] = {}
+        self._negative: list[_Found] = []
+        patterns: dict[str, list[_Found]] = {}
+        for place, leaf in self._leaves.items():
+            tests = sorted(leaf.url, key=lambda test: FIRST.index(test[0]))
+            for operator, text in tests[:1]:
+                if operator == "=":
+                    self._equal.setdefault(text, []).append((place, _url_tests(tests[1:])))
+                elif operator in PATTERNS:
+                    patterns.setdefault(PATTERNS[operator](text), []).append((place, _url_tests(tests[1:])))
+                else:
+                    self._negative.append((place, _url_tests(tests)))
+        self._set = _Set(patterns)
+
+    def step(self, url: str) -> "_Step":
+        places = self._always
+        if url:
+            found = [*self._equal.get(url, ()), *self._set.match(url), *self._negative]
+            places = places + [place for place, tests in found if all(test(url) for test in tests)]
+        if len(self.by_url) >= MOST_URLS:
+            self.by_url.clear()
+            self._steps.clear()
+        key = tuple(places)
+        step = self._steps.get(key)
+        if not step:
+            step = self._steps[key] = _Step([(place, self._leaves[place].data) for place in places])
+        self.by_url[url] = step
+        return step
+
+
+class _Set:
+    """All URL patterns in one pass.
+
+    A set that runs out of memory finds nothing and says nothing. So its first pattern is one that always
+    matches; where it does not, the patterns are tried one by one.
+    """
+
+    def __init__(self, patterns: Mapping[str, list[_Found]]) -> None:
+        self._patterns = list(patterns.items())
+        options = re2.Options()
+        options.max_mem = SET_MEMORY
+        options.log_errors = False
+        self._set = re2.Set.SearchSet(options)
+        for pattern in ("", *patterns):
+            self._set.Add(pattern)
+        try:
+            self._set.Compile()
+        except re2.error:
+            self._set = None
+
+    def match(self, url: str) -> list[_Found]:
+        if not self._patterns:
+            return []
+        hits = (self._set and self._set.Match(url)) or ()
+        if 0 not in hits:
+            hits = [
+                at for at, (pattern, _) in enumerate(self._patterns, 1) if compile_regex(pattern).search(url)
+            ]
+        return [found for hit in hits if hit for found in self._patterns[hit - 1][1]]
+
+
+class _Step:
+    """What event data decides: equalities are looked up by value, what is left is asked one by one."""
+
+    def __init__(self, leaves: Sequence[tuple[int, tuple[Filter, ...]]]) -> None:
+        self.sure = tuple(place for place, filters in leaves if not filters)
+        self._others: list[tuple[int, tuple[Check, ...]]] = []
+        fields: dict[str, dict[Scalar, list[tuple[int, tuple[Check, ...]]]]] = {}
+        for place, filters in leaves:
+            if not filters:
+                continue
+            equality = next(filter(None, map(_equality, filters)), None)
+            if not equality:
+                self._others.append((place, tuple(map(_check, filters))))
+                continue
+            by, values = equality
+            # A filter that is nothing but the equality needs no second look.
+            checks = tuple(_check(some) for some in filters if some is not by or len(some.tests) > 1)
+            for value in values:
+                fields.setdefault(by.key, {}).setdefault(value, []).append((place, checks))
+        self._fields = list(fields.items())
+        self.undecided = bool(self._fields or self._others)
+
+    def match(self, event: StreamedEvent) -> Sequence[int]:
+        data = event.data
+        found = [*self.sure]
+        for key, by_value in self._fields:
+            if key in data:
+                for place, checks in by_value.get(data[key], ()):
+                    if not checks or all(check(event) for check in checks):
+                        found.append(place)
+            for item in event.line_items:
+                if key in item:
+                    for place, checks in by_value.get(item[key], ()):
+                        if place not in found and (not checks or all(check(event) for check in checks)):
+                            found.append(place)
+        for place, checks in self._others:
+            if all(check(event) for check in checks):
+                found.append(place)
+        return found
+
+
+def _url_tests(tests: Iterable[tuple[str, str]]) -> tuple[UrlTest, ...]:
+    return tuple(_url_test(operator, text) for operator, text in tests)
+
+
+def _url_test(operator: str, text: str) -> UrlTest:
+    match operator:
+        case "!=":
+            return lambda url: url != text
+        case "contains":
+            return lambda url: text in url
+        case "not_contains":
+            return lambda url: text not in url
+        case "starts_with":
+            return lambda url: url.startswith(text)
+        case "matches":
+            search = compile_regex(text).search
+            return lambda url: search(url) is not None
+    return lambda url: url == text
+
+
+def _equality(filter: Filter) -> tuple[Filter, tuple[Scalar, ...]] | None:
+    for operator, operand in filter.tests:
+        if operator in ("=", "in"):
+            return filter, operand if isinstance(operand, tuple) else (operand,)
+    return None
+
+
+def _check(filter: Filter) -> Check:
+    key = filter.key
+    wanted = [_test(operator, operand) for operator, operand in filter.tests if operator != "!="]
+    unwanted = [operand for operator, operand in filter.tests if operator == "!="]
+
+    def check(event: StreamedEvent) -> bool:
+        values = [event.data[key]] if key in event.data else []
+        values += [item[key] for item in event.line_items if key in item]
+        if not values or any(value in unwanted for value in values):
+            return False
+        return not wanted or any(all(test(value) for test in wanted) for value in values)
+
+    return check
+
+
+def _test(operator: str, operand: Operand) -> Callable[[Scalar], bool]:
+    match operator, operand:
+        case "in", tuple():
+            chosen = frozenset(operand)
+            return lambda value: value in chosen
+        case "contains", str():
+            return lambda value: operand in (value if isinstance(value, str) else str(value))
+        case ((">" | ">=" | "<" | "<="), int() | float()):
+            compare = ORDERS[operator]
+            return lambda value: not isinstance(value, str) and compare(value, operand)
+    return lambda value: value == operand
+
+
+ORDERS: dict[str, Callable[[float, float], bool]] = {
+    ">": lambda value, operand: value > operand,
+    ">=": lambda value, operand: value >= operand,
+    "<": lambda value, operand: value < operand,
+    "<=": lambda value, operand: value <= operand,
+}

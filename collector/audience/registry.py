@@ -1,0 +1,249 @@
+"""The registry of audiences: their records, the leaves that they need, and how far those are."""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+from redis.exceptions import ResponseError
+
+from collector import keys
+from collector.audience import rules
+from collector.audience.columns import Columns, Progress
+from collector.audience.rules import Leaf, Rule
+from collector.audience.sizes import Question
+from collector.clock import DAY, Clock
+from collector.connections import Redis
+from collector.settings import Settings
+from collector.stream import read
+from collector.stream.partitions import Installation
+
+LEAST = 100  # members that an ad platform asks of an audience
+GRACE = 600  # seconds from registering a leaf to its removal at the earliest: the audience's record comes after it
+
+HISTORY_DAYS = 540  # as long as the longest lookback
+
+Status = Literal["INITIALIZING", "READY", "TOO_SMALL", "FAILED"]
+
+
+class Audience(msgspec.Struct, kw_only=True):
+    """An audience as it is stored. Times are Unix seconds; started: the newest id of each partition's stream."""
+
+    id: str
+    tag: str
+    name: str
+    description: str
+    rule: msgspec.Raw
+    created_at: int
+    updated_at: int
+    started: list[str]
+
+    def parsed(self) -> Rule:
+        return rules.parse(msgspec.json.decode(self.rule))
+
+    def question(self, at: int, lookback_days: int | None = None) -> Question:
+        return Question.of(self.parsed(), self.created_at, at, lookback_days)
+
+
+class Standing(NamedTuple):
+    """How far an audience is. progress: 0..1. The status READY becomes TOO_SMALL when the size says so."""
+
+    status: Status
+    reason: str
+    mend: str
+    progress: float
+
+
+class TooMuch(Exception):
+    """The columns of a new audience would not fit. The message says how much and how to mend it."""
+
+
+class NotFound(LookupError):
+    """There is no such audience."""
+
+
+decode = msgspec.json.Decoder(Audience).decode
+encode = msgspec.json.Encoder().encode
+
+
+class Registry:
+    """The audiences of an installation. All methods raise connections.Unavailable when Redis cannot answer."""
+
+    def __init__(self, client: Redis, installation: Installation, settings: Settings, clock: Clock) -> None:
+        self._client = client
+        self._settings = settings
+        self._clock = clock
+        self._columns = [Columns(client, installation, number) for number in range(installation.partitions)]
+
+    def create(self, tag: str, name: str, description: str, rule: object) -> Audience:
+        """Register the rule's leaves, then the audience. Raises rules.RuleError and TooMuch."""
+        parsed = rules.parse(rule)
+        now = int(self._clock())
+        self._weigh(tag, parsed.leaves())
+        audience = Audience(
+            id=str(secrets.randbelow(9 * 10**12) + 10**12),
+            tag=tag,
+            name=name,
+            description=description,
+            rule=msgspec.Raw(encode(rule)),
+            created_at=now,
+            updated_at=now,
+            started=self._register(tag, parsed, now),
+        )
+        self._save(audience)
+        return audience
+
+    def edit(
+        self, audience: Audience, *, name: str | None, description: str | None, rule: object | None
+    ) -> Audience:
+        """The audience with what is given changed. Its created_at, and so the floor without past, stays."""
+        now = int(self._clock())
+        changed = msgspec.structs.replace(
+            audience,
+            name=audience.name if name is None else name,
+            description=audience.description if description is None else description,
+            updated_at=now,
+        )
+        if rule is not None:
+            parsed = rules.parse(rule)
+            self._weigh(audience.tag, parsed.leaves())
+            changed.rule = msgspec.Raw(encode(rule))
+            changed.started = self._register(audience.tag, parsed, audience.created_at)
+        self._save(changed)
+        return changed
+
+    def delete(self, audience: Audience) -> None:
+        """The record and the history go at once, the leaves after a grace unless another audience has them."""
+        self._client.hdel(keys.AUDIENCES, audience.id)
+        self._client.delete(keys.history(audience.id))
+
+    def weight(self, tag: str, rule: object) -> int:
+        """Bytes that the columns of a rule's new leaves take now. Raises rules.RuleError and TooMuch."""
+        return self._weigh(tag, rules.parse(rule).leaves())
+
+    def get(self, audience: str) -> Audience:
+        """Raises NotFound."""
+        raw: bytes | None = self._client.hget(keys.AUDIENCES, audience)
+        if raw is None:
+            raise NotFound(audience)
+        return decode(raw)
+
+    def all(self, tag: str | None = None) -> list[Audience]:
+        """All audiences, or a tag's, oldest first."""
+        raws: list[bytes] = self._client.hvals(keys.AUDIENCES)
+        found = [audience for audience in map(decode, raws) if tag in (None, audience.tag)]
+        return sorted(found, key=lambda audience: (audience.created_at, audience.id))
+
+    def standings(self, audiences: Sequence[Audience]) -> list[Standing]:
+        """How far each audience is; one round trip a partition and tag for all of them."""
+        wanted: dict[str, dict[str, None]] = {}
+        for audience in audiences:
+            wanted.setdefault(audience.tag, {}).update((leaf.id, None) for leaf in audience.parsed().leaves())
+        known = {
+            (tag, number): columns.progress(tag, list(leaves))
+            for tag, leaves in wanted.items()
+            for number, columns in enumerate(self._columns)
+        }
+        return [
+            _standing(audience, [known[audience.tag, number] for number in range(len(self._columns))])
+            for audience in audiences
+        ]
+
+    def record(self, audience: Audience, size: int) -> None:
+        """Note a size in the audience's history, at the present second."""
+        now = int(self._clock())
+        key = keys.history(audience.id)
+        try:
+            self._client.xadd(key, {"size": size}, id=f"{now * 1000}-0")
+        except ResponseError:  # this second has one already
+            return
+        self._client.xtrim(key, minid=f"{(now - HISTORY_DAYS * DAY) * 1000}-0")
+
+    def history(self, audience: Audience) -> list[tuple[int, int]]:
+        """The recorded (Unix second, size), oldest first."""
+        entries: list[tuple[bytes, dict[bytes, bytes]]] = self._client.xrange(keys.history(audience.id))
+        return [(read.parse(entry)[0] // 1000, int(fields[b"size"])) for entry, fields in entries]
+
+    def drop_unused_leaves(self) -> int:
+        """Remove the leaves that no audience has used for the grace, with their columns; how many."""
+        used = {(audience.tag, leaf.id) for audience in self.all() for leaf in audience.parsed().leaves()}
+        before = int(self._clock()) - GRACE
+        gone = 0
+        for columns in self._columns:
+            for tag, row in columns.load().tags.items():
+                for leaf in row.leaves:
+                    if (tag, leaf.id) not in used:
+                        gone += columns.unregister(tag, leaf.id, before)
+        return gone
+
+    def _register(self, tag: str, rule: Rule, created_at: int) -> list[str]:
+        wanted_from = 0 if rule.prefill else created_at
+        newest = read.START
+        started = []
+        for columns in self._columns:
+            for leaf in rule.leaves():
+                _, newest = columns.register(
+                    tag, leaf.id, leaf.form.encode(), leaf.count, wanted_from, int(self._clock())
+                )
+            started.append(newest)
+        return started
+
+    def _weigh(self, tag: str, leaves: Iterable[Leaf]) -> int:
+        """Bytes that new leaves take. Raises TooMuch when they do not fit the setting or Redis is nearly full."""
+        taken = new = 0
+        for columns in self._columns:
+            known = {leaf.id for row in columns.load().tags.values() if row.tag == tag for leaf in row.leaves}
+            for owner, (ordinals, planes) in columns.weigh().items():
+                taken += 4 * ordinals * planes
+                if owner == tag:
+                    new += 4 * ordinals * sum(leaf.count for leaf in leaves if leaf.id not in known)
+        if new and taken + new > self._settings.max_column_bytes:
+            raise TooMuch(
+                f"The new conditions take {new:,} bytes beside {taken:,}; "
+                f"COLLECTOR_MAX_COLUMN_BYTES allows {self._settings.max_column_bytes:,}. "
+                "Mend: raise it, or delete audiences whose conditions nobody needs."
+            )
+        info: dict[str, int] = self._client.info("memory")
+        limit = info.get("maxmemory", 0) * self._settings.high_water
+        if new and limit and info["used_memory"] + new > limit:
+            raise TooMuch(
+                f"The new conditions take {new:,} bytes, and Redis would pass its high-water mark of {int(limit):,}. "
+                "Mend: give Redis more memory, or delete audiences whose conditions nobody needs."
+            )
+        return new
+
+    def _save(self, audience: Audience) -> None:
+        self._client.hset(keys.AUDIENCES, audience.id, encode(audience))
+
+
+def _standing(audience: Audience, partitions: Sequence[Progress]) -> Standing:
+    rule = audience.parsed()
+    needed = 0 if rule.prefill else audience.created_at
+    leaves = [leaf.id for leaf in rule.leaves()]
+    filled = behind = 0
+    for number, progress in enumerate(partitions):
+        behind += read.parse(progress.cursor) < read.parse(audience.started[number])
+        for leaf in leaves:
+            state = progress.leaves.get(leaf)
+            if state is None:
+                return Standing(
+                    "FAILED",
+                    f"A condition's column is missing in partition {number}.",
+                    "Save the rule again.",
+                    0,
+                )
+            if state.failed:
+                return Standing(
+                    "FAILED", f"Past traffic could not be read: {state.failed}", "See the worker's log.", 0
+                )
+            filled += state.covered_from <= needed
+    total = len(leaves) * len(partitions)
+    if filled < total:
+        reason = f"Past traffic is being read: {filled} of {total} columns are filled."
+        return Standing("INITIALIZING", reason, "Wait; a worker must be running.", filled / total)
+    if behind:
+        reason = f"{behind} of {len(partitions)} partitions have events from before that wait to be applied."
+        return Standing(
+            "INITIALIZING", reason, "Wait; a worker must be running.", 1 - behind / len(partitions)
+        )
+    return Standing("READY", "", "", 1.0)

@@ -1,0 +1,192 @@
+"""`collector doctor`: looks at a running installation and says what to do."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import orjson
+import typer
+
+from collector import clock, connections, keys
+from collector.cli.options import DataDir
+from collector.settings import BadSetup, Settings, load
+from collector.stream import read
+from collector.stream.partitions import Installation, open_installation
+
+State = Literal["ok", "warn", "fail"]
+
+LAG_LOOK = 1_000  # entries that are counted behind a cursor; beyond it «or more» says enough
+LAG_WARN, LAG_FAIL = 60.0, 600.0  # seconds; a worker is within one or two
+SKEW_WARN, SKEW_FAIL = 2.0, 60.0  # seconds; event_time is clamped to the edge's clock, so skew moves events
+DISK_WARN, DISK_FAIL = 0.10, 0.03  # shares; at a full disk Redis stops under appendfsync always (FACTS)
+HEARTBEAT = 30.0  # seconds without a sign after which a worker does not count
+COLOURS: dict[State, str] = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+class Finding(NamedTuple):
+    """One line: what was looked at, how it is, what was seen, what to do about it («» when ok)."""
+
+    check: str
+    state: State
+    found: str
+    mend: str = ""
+
+
+def doctor(
+    data_dir: DataDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document for machines.")] = False,
+) -> None:
+    """Check server, persistence, eviction, lag, clock, disk, retention: say what to do. Exit 1 on a fail."""
+    findings = list(examine(load(data_dir=data_dir)))
+    if as_json:
+        typer.echo(orjson.dumps([finding._asdict() for finding in findings], option=orjson.OPT_INDENT_2))
+    else:
+        for finding in findings:
+            mend = f" Mend: {finding.mend}" if finding.mend else ""
+            state = typer.style(f"{finding.state:<4}", fg=COLOURS[finding.state])
+            typer.echo(f"{state}  {finding.check}: {finding.found}.{mend}")
+    if any(finding.state == "fail" for finding in findings):
+        raise typer.Exit(1)
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Every finding, in the order of looking. A server that is away ends the checks that need it."""
+    try:
+        with connections.open_redis(settings, timeout=10.0) as client:
+            yield from _server(client, settings)
+            yield _skew(client)
+            installation = open_installation(client, settings)
+            yield _workers(client)
+            yield from _lags(client, installation)
+    except BadSetup as error:
+        found, _, mend = str(error).partition(" Mend: ")
+        yield Finding("server", "fail", found.rstrip("."), mend)
+    except connections.Unavailable as error:
+        yield Finding(
+            "server", "fail", f"Redis does not answer ({error})", "start it, or correct COLLECTOR_REDIS_URL."
+        )
+    yield _disk("data disk", settings.data_dir)
+    yield _disk("archive disk", settings.archive)
+    yield _retention(settings)
+
+
+def _server(client: connections.Redis, settings: Settings) -> Iterator[Finding]:
+    info: dict[str, Any] = client.info()
+    flavour = "Valkey" if "valkey_version" in info else "Redis"
+    yield Finding("server", "ok", f"{flavour} {info.get('valkey_version', info['redis_version'])}")
+    try:
+        connections.check_server(client, settings.model_copy(update={"check_server": True}))
+    except BadSetup as error:
+        found, _, mend = str(error).partition(" Mend: ")
+        yield Finding("promises", "fail" if settings.check_server else "warn", found.rstrip("."), mend)
+    else:
+        yield Finding("promises", "ok", f"append-only file, appendfsync {settings.durability}, noeviction")
+    if info.get("aof_last_write_status") != "ok" or info.get("aof_last_bgrewrite_status") != "ok":
+        yield Finding(
+            "persistence",
+            "fail",
+            "the last write or rewrite of the append-only file failed",
+            "look at the server's log and disk.",
+        )
+    yield _memory(info, settings)
+
+
+def _memory(info: dict[str, Any], settings: Settings) -> Finding:
+    used, most = int(info["used_memory"]), int(info.get("maxmemory", 0))
+    found = f"{used / 2**20:,.0f} MiB used, {info['used_memory_rss'] / 2**20:,.0f} MiB resident"
+    if not most:
+        return Finding(
+            "memory",
+            "warn",
+            f"{found}, no maxmemory",
+            "set maxmemory, so that high water is noticed before the kernel does.",
+        )
+    found += f", maxmemory {most / 2**20:,.0f} MiB"
+    if used > settings.high_water * most:
+        return Finding("memory", "fail", found, "give the server more memory; events get 503 until then.")
+    return Finding("memory", "ok", found)
+
+
+def _skew(client: connections.Redis) -> Finding:
+    before = clock.system()
+    seconds, micros = client.time()
+    after = clock.system()
+    skew = abs(int(seconds) + int(micros) / 1e6 - (before + after) / 2)
+    found = f"{skew:.2f} s between this machine and the server"
+    if skew >= SKEW_WARN:
+        return Finding("clock", "fail" if skew >= SKEW_FAIL else "warn", found, "run NTP on both.")
+    return Finding("clock", "ok", found)
+
+
+def _workers(client: connections.Redis) -> Finding:
+    seconds, _ = client.time()  # the clock that heartbeats are written by
+    alive = client.zcount(keys.WORKERS, (seconds - HEARTBEAT) * 1000, "+inf")
+    if not alive:
+        return Finding(
+            "workers",
+            "fail",
+            "none has been heard of",
+            "start `collector worker`; events wait in the streams until then.",
+        )
+    return Finding("workers", "ok", f"{alive} at work")
+
+
+def _lags(client: connections.Redis, installation: Installation) -> Iterator[Finding]:
+    for partition in range(installation.partitions):
+        cursor: Any = client.hget(keys.state(partition), "cursor")
+        yield lag(partition, _waiting(client, partition, cursor), client.xlen(keys.events(partition)))
+
+
+def _waiting(client: connections.Redis, partition: int, cursor: bytes | None) -> tuple[int, float]:
+    """Entries behind the cursor, up to LAG_LOOK, and the age of the oldest in seconds."""
+    waiting = read.after(client, partition, cursor.decode() if cursor else read.START, LAG_LOOK)
+    return len(waiting), (clock.system() - read.parse(waiting[0].id)[0] / 1000 if waiting else 0.0)
+
+
+def lag(partition: int, waiting: tuple[int, float], length: int) -> Finding:
+    """The finding for a partition with so many entries waiting, the oldest so old, of a stream so long."""
+    count, age = waiting
+    check = f"partition {partition:02d}"
+    if not count:
+        return Finding(check, "ok", f"no lag, {length:,} in the stream")
+    shown = f"{count:,}{' or more' if count == LAG_LOOK else ''}"
+    found = f"{shown} behind, the oldest for {age:,.0f} s, {length:,} in the stream"
+    if age >= LAG_WARN:
+        return Finding(
+            check,
+            "fail" if age >= LAG_FAIL else "warn",
+            found,
+            "start more workers, or look at the worker's log.",
+        )
+    return Finding(check, "ok", found)
+
+
+def _disk(check: str, folder: Path) -> Finding:
+    place = next(place for place in [folder.absolute(), *folder.absolute().parents] if place.exists())
+    total, _, free = shutil.disk_usage(place)
+    found = f"{free / 2**30:,.1f} GiB free of {total / 2**30:,.1f}"
+    if free < DISK_WARN * total:
+        return Finding(
+            check,
+            "fail" if free < DISK_FAIL * total else "warn",
+            found,
+            f"make room on the disk of {folder}.",
+        )
+    return Finding(check, "ok", found)
+
+
+def _retention(settings: Settings) -> Finding:
+    kept, longest = settings.retention_days, settings.longest_lookback_days
+    if kept and kept < longest:
+        return Finding(
+            "retention",
+            "warn",
+            f"archive rows go after {kept} days, lookbacks reach {longest}",
+            f"COLLECTOR_RETENTION_DAYS={longest}, or 0 for ever; a backfill finds nothing older than it.",
+        )
+    return Finding(
+        "retention",
+        "ok",
+        f"archive rows stay {f'{kept} days' if kept else 'for ever'}, lookbacks reach {longest}",
+    )

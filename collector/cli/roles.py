@@ -1,0 +1,222 @@
+"""`collector serve` and `collector worker`: one role, until SIGTERM or Ctrl-C."""
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from types import FrameType
+from typing import Annotated
+
+import orjson
+import typer
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+
+from collector import log, tags
+from collector.cli.options import DataDir, Port
+from collector.connections import AsyncRedis, Redis, Unavailable, check_server, open_async, open_redis
+from collector.ingest import described
+from collector.ingest.app import routes as ingest_routes
+from collector.ingest.edge import Edge
+from collector.query import openapi
+from collector.settings import BadSetup, Settings, load
+from collector.stream.partitions import Installation, open_installation
+
+GRACE = 14  # seconds for requests in flight; with at most 4 of drain_seconds a stop stays under 20
+BACKLOG = 2048
+PATIENCE = 60.0  # seconds for a server that is starting; past them the process ends and is started again
+ADMIN = "the admin key"
+OPS = {"/healthz", "/readyz", "/metrics", "/openapi.json"}
+
+_log = log.get("serve")
+
+
+class Part(StrEnum):
+    """The halves of serve, which may run apart so that a marketer's question never slows a visitor."""
+
+    EDGE = "edge"
+    QUERY = "query"
+
+
+def serve(
+    only: Annotated[Part | None, typer.Option("--only", help="One half alone.", show_default=False)] = None,
+    data_dir: DataDir = None,
+    port: Port = None,
+) -> None:
+    """Serve the edge (the tag's events) and the query API."""
+    settings = load(data_dir=data_dir, port=port)
+    log.configure(settings.log_level)
+    with listen(settings) as listener:
+        installation = _enter(settings, only)
+        client = open_async(settings, timeout=settings.append_timeout)
+        edge = Edge(settings, installation, client)
+        config = uvicorn.Config(
+            build(edge, client, installation, only),
+            backlog=BACKLOG,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=GRACE,
+        )
+        server = Server(config, edge)
+        server.run(sockets=[listener])
+    if not server.started:
+        raise typer.Exit(1)
+
+
+def worker(data_dir: DataDir = None) -> None:
+    """Turn the streams into audiences and the archive. Any number may run."""
+    settings = load(data_dir=data_dir)
+    log.configure(settings.log_level)
+    from collector.worker import loop  # here: a bad setting is told before a second of imports
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    loop.run(settings, stop)
+
+
+def build(edge: Edge, client: AsyncRedis, installation: Installation, only: Part | None) -> Starlette:
+    """The application of both halves, or of one; ops get their answers from either."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        tally = asyncio.create_task(edge.tally.run())
+        yield
+        await edge.committer.drain()
+        tally.cancel()
+        await asyncio.gather(tally, return_exceptions=True)
+        await client.aclose()
+
+    routes = [route for route in ingest_routes(edge) if only is not Part.QUERY or route.path in OPS]
+    operations = [
+        operation for operation in described.OPERATIONS if only is not Part.QUERY or operation.path in OPS
+    ]
+    schemas: dict[str, openapi.Schema] = {}
+    if only is not Part.EDGE:
+        # Here: DuckDB and Arrow take 90 MB, which an edge on its own need not hold.
+        from collector.query import routes as query
+        from collector.query.engine import Engine
+
+        routes += query.routes(Engine(open_redis(edge.settings), installation, edge.settings))
+        operations += [operation for operation, _ in query.TABLE]
+        schemas = query.SCHEMAS
+    document = orjson.dumps(openapi.document(operations, schemas))
+    routes.append(Route("/openapi.json", lambda _: Response(document, media_type="application/json")))
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def _enter(settings: Settings, only: Part | None) -> Installation:
+    """The installation of the server, which may still be loading its data; the admin key is let in.
+
+    Raises BadSetup, or RedisError when the patience is over.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with open_redis(settings) as client:
+                check_server(client, settings)
+                installation = open_installation(client, settings)
+                if only is not Part.EDGE:
+                    _admit_admin(client, settings)
+                return installation
+        except Unavailable as error:
+            if time.monotonic() > end:
+                raise
+            _log.warning("Redis does not answer yet", error=type(error).__name__)
+            time.sleep(1)
+
+
+def _admit_admin(client: Redis, settings: Settings) -> None:
+    """Let the admin key in; one that the setting fixes ends those before it."""
+    key = admin_key(settings)
+    if tags.lookup(client, key) is None:
+        tags.create_key(client, ADMIN, "admin", presented=key)
+    if settings.admin_key:
+        kept = tags.lookup(client, key)
+        for known in tags.list_keys(client):
+            if known.name == ADMIN and not known.revoked_at and known != kept:
+                tags.revoke(client, known.id)
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but for its way to stop: /readyz says no first, then the port closes; exit code 0."""
+
+    def __init__(self, config: uvicorn.Config, edge: Edge) -> None:
+        super().__init__(config)
+        self._edge = edge
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            _log.info("listening", url=self._edge.settings.url, port=sockets[0].getsockname()[1])
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called by uvicorn, inside the loop's thread, for SIGTERM and SIGINT. A second one does not wait."""
+        if self._edge.draining:
+            self.should_exit = True
+            self.force_exit = sig == signal.SIGINT
+        else:
+            self._edge.draining = True
+            asyncio.get_running_loop().call_later(self._edge.settings.drain_seconds, self._close)
+
+    def _close(self) -> None:
+        self.should_exit = True
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A socket that holds the port, and refuses callers until uvicorn listens on it.
+
+    Raises BadSetup when the port is taken or the address is not ours.
+    """
+    holder = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        holder.bind((settings.host, settings.port))
+    except OSError as error:
+        holder.close()
+        raise BadSetup(
+            f"{settings.host} port {settings.port} cannot be listened on ({error.strerror}). "
+            "Mend: stop what holds it, or choose another with --port or COLLECTOR_PORT."
+        ) from None
+    return holder
+
+
+def admin_key(settings: Settings) -> str:
+    """The admin key: the setting, else the one kept in the data folder; the first caller makes it.
+
+    Raises BadSetup when the folder cannot be written.
+    """
+    if settings.admin_key:
+        return settings.admin_key
+    kept = settings.data_dir / "admin.key"
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        draft = kept.with_suffix(f".{os.getpid()}")
+        draft.touch(0o600)
+        draft.write_text(secrets.token_urlsafe(24) + "\n")
+        try:
+            os.link(draft, kept)  # whole or not at all, and only if there is none
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+        return kept.read_text().strip()
+    except OSError as error:
+        raise BadSetup(
+            f"{kept} cannot be kept ({error.strerror}). "
+            "Mend: give this user the folder, or set COLLECTOR_ADMIN_KEY."
+        ) from None

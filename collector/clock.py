@@ -1,0 +1,26 @@
+"""The one clock: whatever needs the time is handed a `Clock`, so that tests can move it."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Clock = Callable[[], float]
+"""Returns Unix time in seconds, with its fraction."""
+
+DAY = 86_400
+
+system: Clock = time.time
+
+
+def iso(unix: float) -> str:
+    """ISO 8601 in UTC, whole seconds: what the API shows for a Unix time."""
+    return datetime.fromtimestamp(int(unix), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_iso(text: str) -> float:
+    """Unix seconds of an ISO 8601 instant; without an offset it is taken as UTC.
+
+    Raises ValueError when the text is no instant.
+    """
+    instant = datetime.fromisoformat(text)
+    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()

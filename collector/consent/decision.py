@@ -1,0 +1,243 @@
+"""Decision: the verdict on an event, and the seal without which no stream takes it."""
+
+import hashlib
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from collector.consent.signals import WORDS, Signals, flag
+from collector.event import Event, StreamedEvent
+
+Verdict = Literal["full", "limited", "drop", "withdrawal"]
+Regime = Literal["opt_in", "opt_out"]
+Mark = Literal["", "bar", "tombstone"]
+
+_RANK: dict[Verdict, int] = {"full": 0, "limited": 1, "drop": 2, "withdrawal": 3}
+_SEAL: Final = object()
+
+
+class ConsentedEvent:
+    """An event that may enter a stream. Only a Decision makes one: to hold it means consent was asked."""
+
+    __slots__ = ("event",)
+
+    event: StreamedEvent
+
+    def __init__(self, event: StreamedEvent, seal: object = None) -> None:
+        if seal is not _SEAL:
+            raise TypeError("only consent.Decision makes a ConsentedEvent: use decide(…).seal(event)")
+        self.event = event
+
+
+class Decision(NamedTuple):
+    """The strictest of all signals."""
+
+    verdict: Verdict
+    refusal: str  # the reason in outcomes.TABLE when the verdict is drop or withdrawal, else ""
+    mark: Mark  # what the stored event leaves on its visitor
+    signals: str  # the names of the signals that spoke, joined by commas
+    digest: str  # the first 16 hex digits of SHA-256 over the raw signals
+
+    def seal(self, event: Event) -> ConsentedEvent:
+        """The event with its verdict. Raises ValueError when the decision stores no event."""
+        verdict = self.verdict
+        if verdict != "full" and verdict != "limited":
+            raise ValueError(f"a {verdict} cannot be sealed")
+        return ConsentedEvent(
+            StreamedEvent(
+                tag=event.tag,
+                visitor=event.visitor,
+                event=event.event,
+                event_id=event.event_id,
+                event_time=event.event_time,
+                received_at=event.received_at,
+                source=event.source,
+                url=event.url,
+                referrer=event.referrer,
+                data=event.data,
+                line_items=event.line_items,
+                user_data=event.user_data,
+                click_ids=event.click_ids,
+                action_source=event.action_source,
+                user_agent=event.user_agent,
+                verdict=verdict,
+                mark=self.mark,
+                consent=self.signals,
+                signals=self.digest,
+            ),
+            _SEAL,
+        )
+
+    def withdrawal(self, event: Event) -> ConsentedEvent:
+        """The tombstone of an event's visitor: only its tag, visitor, source and receipt are kept.
+
+        Raises ValueError when nothing was withdrawn.
+        """
+        if self.verdict != "withdrawal":
+            raise ValueError(f"a {self.verdict} is no withdrawal")
+        return ConsentedEvent(
+            StreamedEvent(
+                tag=event.tag,
+                visitor=event.visitor,
+                event="",
+                event_id="",  # a repeat changes nothing, so there is no id to remember
+                event_time=event.received_at // 1000,
+                received_at=event.received_at,
+                source=event.source,
+                verdict="none",
+                mark=self.mark,
+                consent=self.signals,
+                signals=self.digest,
+            ),
+            _SEAL,
+        )
+
+
+def decide(signals: Signals, regime: Regime, *, dnt: bool = True, event: Signals | None = None) -> Decision:
+    """What docs/consent.md makes of the signals: the most restrictive wins; what is malformed is never a yes.
+
+    event: what one event says beside its request. dnt: whether Do Not Track counts (a setting).
+    """
+    evidence = _write([signals] if event is None else [signals, event])
+    return (_known if len(evidence) <= _SHORT else _decide)(evidence, regime, dnt)
+
+
+def _decide(evidence: bytes, regime: Regime, dnt: bool) -> Decision:
+    spoken = _read(evidence)
+    votes = [vote for each in spoken for rule in RULES for vote in rule(each, regime)]
+    agreed = any(vote.agrees for vote in votes)
+    if dnt and any("yes" in (flag(each.dnt), flag(each.words.get("dnt"))) for each in spoken):
+        if regime == "opt_out":
+            votes.append(_Vote("limited", "dnt"))
+        elif not agreed:
+            votes.append(_Vote("drop", "dnt", "dnt"))
+    # Also beside other signals: Global Privacy Control must not let in what opt_in keeps out without it.
+    if regime == "opt_in" and not agreed:
+        votes.append(_Vote("drop", "regime", "consent_missing"))
+    if not votes:
+        votes.append(_Vote("full", "regime"))
+    worst = max(votes, key=lambda vote: _RANK[vote.verdict])  # of equals the first
+    mark: Mark = ""
+    if worst.verdict == "withdrawal":
+        mark = "tombstone"
+    elif worst.verdict == "limited" and any(vote.bars for vote in votes):
+        mark = "bar"
+    names = ",".join(dict.fromkeys(vote.signal for vote in votes))
+    return Decision(worst.verdict, worst.refusal, mark, names, hashlib.sha256(evidence).hexdigest()[:16])
+
+
+# Visitors say few different things: a look-up takes 1 µs, a decision 8. Long ones are rare and would fill memory.
+_SHORT = 512  # bytes
+_known = lru_cache(maxsize=4_096)(_decide)
+_write = msgspec.json.Encoder().encode
+_read = msgspec.json.Decoder(list[Signals]).decode
+
+
+class _Vote(NamedTuple):
+    """What one signal alone makes of the event."""
+
+    verdict: Verdict
+    signal: str
+    refusal: str = ""
+    bars: bool = False  # also takes the visitor's past out of every audience
+    agrees: bool = False  # somebody said yes to storage, in words
+
+
+_NONE: tuple[_Vote, ...] = ()
+
+
+def _malformed(signal: str, regime: Regime) -> tuple[_Vote, ...]:
+    if regime == "opt_in":
+        return (_Vote("drop", signal, "consent_malformed"),)
+    return (_Vote("limited", signal),)
+
+
+def _withdraw(signals: Signals, regime: Regime) -> tuple[_Vote, ...]:
+    said = flag(signals.withdraw)
+    if said == "yes":
+        return (_Vote("withdrawal", "withdraw", "withdrawn"),)
+    return _malformed("withdraw", regime) if said == "malformed" else _NONE
+
+
+def _shape(signals: Signals, regime: Regime) -> tuple[_Vote, ...]:
+    if signals.consent is None or isinstance(signals.consent, dict):
+        return _NONE
+    return _malformed("consent", regime)
+
+
+def _setconsent(signals: Signals, regime: Regime) -> tuple[_Vote, ...]:
+    said = signals.words.get("setconsent")
+    if said is None:
+        return _NONE
+    if said is True or said == "true":
+        return (_Vote("full", "setconsent", agrees=True),)
+    if said is False or said == "false":
+        return (_Vote("withdrawal", "setconsent", "withdrawn"),)
+    return _malformed("setconsent", regime)
+
+
+def _consent_mode(signals: Signals, regime: Regime) -> tuple[_Vote, ...]:
+    said = [signals.words.get(name) for name in WORDS]
+    if said == [None, None, None]:
+        return _NONE
+    if said[0] is None or said[0] == "denied":  # absent beside another word counts as denied
+        return (_Vote("drop", "words", "consent_denied"),)
+    if any(value not in ("granted", "denied", None) for value in said):
+        return _malformed("words", regime)
+    return (_Vote("full" if said == ["granted"] * 3 else "limited", "words", agrees=True),)
+
+
+def _tcf(signals: Signals, regime: Regime) -> tuple[_Vote, ...]:
+    applies, text = flag(signals.words.get("gdpr")), signals.words.get("tcf")
+    if applies == "no":
+        return _NONE
+    if text is not None and text != "":
+        # Until there is a decoder no string can be read, and an unreadable one drops in both regimes.
+        return (_Vote("drop", "tcf", "consent_malformed"),)
+    if applies == "yes":
+        return (_Vote("drop", "gdpr", "consent_missing"),)
+    return _malformed("gdpr", regime) if applies == "malformed" else _NONE
+
+
+def _gpp(signals: Signals, regime: Regime) -> tuple[_Vote, ...]:
+    text = signals.words.get("gpp")
+    return _NONE if text is None or text == "" else _malformed("gpp", regime)  # as for TCF
+
+
+def _gpc(signals: Signals, regime: Regime) -> tuple[_Vote, ...]:
+    if signals.gpc == "yes":
+        return (_Vote("limited", "gpc", bars=True),)
+    return _malformed("gpc", regime) if signals.gpc == "malformed" else _NONE
+
+
+def _opt_out(signals: Signals, regime: Regime) -> tuple[_Vote, ...]:
+    said = flag(signals.opt_out)
+    if said == "yes":
+        return (_Vote("limited", "opt_out", bars=True),)
+    return _malformed("opt_out", regime) if said == "malformed" else _NONE
+
+
+def _opt_out_type(signals: Signals, regime: Regime) -> tuple[_Vote, ...]:
+    # Limited data processing; a word that the Pinterest tag does not know is taken as one that means it.
+    said = (signals.words.get("opt_out_type"), signals.opt_out_type)
+    return (_Vote("limited", "opt_out_type"),) if any(value not in (None, "") for value in said) else _NONE
+
+
+def _attested(signals: Signals, regime: Regime) -> tuple[_Vote, ...]:
+    return (_Vote("full", "attested", agrees=True),) if signals.attested else _NONE
+
+
+RULES: tuple[Callable[[Signals, Regime], tuple[_Vote, ...]], ...] = (
+    _withdraw,
+    _shape,
+    _setconsent,
+    _consent_mode,
+    _tcf,
+    _gpp,
+    _gpc,
+    _opt_out,
+    _opt_out_type,
+    _attested,
+)

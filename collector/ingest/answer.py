@@ -1,0 +1,96 @@
+"""Answers: what goes back to a page, a server or a person with curl; CORS headers on every one."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import orjson
+from starlette.types import Send
+
+from collector.ingest.caller import Caller
+
+Headers = list[tuple[bytes, bytes]]
+
+RETRY_AFTER = 5  # seconds: a Redis that restarts is back within them, and a queue of the tag's loses nothing
+
+# GIF89a, 1 × 1, two colours, the first transparent, one pixel of it.
+GIF = (
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00"
+    b",\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+)
+NEVER_CACHED: Headers = [(b"cache-control", b"no-store")]
+
+
+class Answer(NamedTuple):
+    """A whole response."""
+
+    status: int
+    body: bytes = b""
+    media_type: bytes = b"application/json"
+    headers: Sequence[tuple[bytes, bytes]] = ()
+
+
+class Rejected(Exception):
+    """The whole request cannot be taken. Nothing of it was stored."""
+
+    def __init__(
+        self, status: int, code: str, message: str, hint: str, headers: Headers | None = None
+    ) -> None:
+        super().__init__(code)
+        self.status, self.code, self.message, self.hint = status, code, message, hint
+        self.headers = headers or []
+
+    def answer(self, **beside: object) -> Answer:
+        """The error as JSON, with whatever else the sender should know."""
+        error = {"code": self.code, "message": self.message, "hint": self.hint}
+        return Answer(
+            self.status, orjson.dumps({"error": error, **beside}), headers=[*NEVER_CACHED, *self.headers]
+        )
+
+
+def unavailable() -> Rejected:
+    """Redis cannot take events now, or is too full to."""
+    return Rejected(
+        503,
+        "unavailable",
+        "The collector cannot store events now; nothing of this request was stored.",
+        "Send it again, with the same event_ids, after the seconds in Retry-After.",
+        [(b"retry-after", str(RETRY_AFTER).encode())],
+    )
+
+
+async def send(send: Send, caller: Caller, answer: Answer) -> None:
+    """Write the response."""
+    headers = [
+        (b"content-type", answer.media_type),
+        (b"content-length", str(len(answer.body)).encode()),
+        (b"x-content-type-options", b"nosniff"),
+        *answer.headers,
+        *cors(caller),
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if caller.method == "HEAD" else answer.body})
+
+
+def cors(caller: Caller) -> Headers:
+    """Lets the page read the answer, an error too: it holds nothing that its sender may not know."""
+    if not caller.origin:
+        return [(b"vary", b"origin")]
+    return [
+        (b"vary", b"origin"),
+        (b"access-control-allow-origin", caller.origin.encode("latin-1")),
+        (b"access-control-allow-credentials", b"true"),
+        (b"access-control-expose-headers", b"x-collector, x-collector-optout, retry-after"),
+    ]
+
+
+def preflight(methods: bytes) -> Answer:
+    """The answer to OPTIONS: pages ask before they send JSON as such, or gzip."""
+    return Answer(
+        204,
+        headers=[
+            (b"access-control-allow-methods", methods),
+            (b"access-control-allow-headers", b"content-type, content-encoding, authorization"),
+            (b"access-control-max-age", b"86400"),
+            (b"allow", methods),
+        ],
+    )

@@ -1,0 +1,57 @@
+"""Caller: what a request's headers say, read once."""
+
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from starlette.types import Scope
+
+from collector.event import BROWSER_ID
+from collector.ingest import bots
+
+COOKIE = "_collector_id"
+
+
+class Caller:
+    """The headers that the edge looks at. Not the IP; and the User-Agent is not kept as it came."""
+
+    __slots__ = ("_headers", "method", "origin", "path", "query", "secure")
+
+    def __init__(self, scope: Scope) -> None:
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])  # of repeated ones the last
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query: bytes = scope["query_string"]
+        self.secure = scope["scheme"] == "https"
+        self.origin = self.header(b"origin")
+
+    def header(self, name: bytes) -> str:
+        """A header's value, "" when absent. The name in lower case."""
+        return self._headers.get(name, b"").decode("latin-1")
+
+    @property
+    def host(self) -> str:
+        """The collector's own host as the browser named it, without a port."""
+        return urlsplit("//" + self.header(b"host")).hostname or ""
+
+    @property
+    def cookie(self) -> str:
+        """The visitor id that the browser keeps for this site, "" when there is none to believe."""
+        text = self.header(b"cookie")
+        if COOKIE not in text:
+            return ""
+        try:
+            morsel = SimpleCookie(text).get(COOKIE)
+        except CookieError:
+            return ""
+        return morsel.value if morsel is not None and BROWSER_ID.fullmatch(morsel.value) else ""
+
+    @property
+    def user_agent(self) -> str:
+        return self.header(b"user-agent")[: bots.LONGEST]
+
+    @property
+    def automaton(self) -> str:
+        """Why no person stands behind this request, as a reason of outcomes.TABLE; "" for a person."""
+        if bots.speculative(self._headers):
+            return "prefetch"
+        return "bot" if bots.is_crawler(self.user_agent) else ""

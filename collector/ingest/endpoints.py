@@ -1,0 +1,150 @@
+"""Endpoints: the ways in, each as the list of its steps."""
+
+from collections.abc import Awaitable, Callable
+from functools import cache
+
+import orjson
+from prometheus_client import Counter
+from starlette.types import Receive
+
+from collector.consent import Signals
+from collector.ingest import admit, bots, cookie, decode, pixel
+from collector.ingest.answer import GIF, NEVER_CACHED, Answer, Headers, Rejected, unavailable
+from collector.ingest.caller import Caller
+from collector.ingest.edge import Edge
+from collector.ingest.fates import Fates, Submission, judge
+from collector.metrics import EVENTS
+from collector.outcomes import Refused
+
+Handle = Callable[[Edge, Caller, Receive], Awaitable[Answer]]
+
+
+async def browser(edge: Edge, caller: Caller, receive: Receive) -> Answer:
+    """POST /v1/events: the tag's."""
+    body = await decode.read(receive, caller, edge.settings)
+    request = decode.request(body, edge.settings)
+    tag = await admit.page(request, caller, edge)
+    submission = Submission(
+        request,
+        tag,
+        "web",
+        _signals(request, caller),
+        edge.clock(),
+        edge.settings,
+        edge.secret,
+        automaton=caller.automaton if edge.settings.bot_filter else "",
+        cookie=caller.cookie,
+        user_agent=bots.family(caller.user_agent),
+        size=len(body),
+        may_hold_nul=b"\\u0000" in body,
+    )
+    fates, stored = await _take(edge, submission)
+    if not stored:
+        return unavailable().answer(results=fates.results)
+    return _results(fates, _privacy(edge, caller, submission, fates))
+
+
+async def server(edge: Edge, caller: Caller, receive: Receive) -> Answer:
+    """POST /v1/server/events: a shop's back end, with a key."""
+    key = await admit.key(caller, edge.tags)
+    body = await decode.read(receive, caller, edge.settings)
+    request = decode.request(body, edge.settings)
+    tag = await admit.server(request, key, edge.tags)
+    submission = Submission(
+        request,
+        tag,
+        "server",
+        _signals(request, caller, key.consent_attested),
+        edge.clock(),
+        edge.settings,
+        edge.secret,
+        size=len(body),
+        may_hold_nul=b"\\u0000" in body,
+    )
+    fates, stored = await _take(edge, submission)
+    return _results(fates, []) if stored else unavailable().answer(results=fates.results)
+
+
+async def image(edge: Edge, caller: Caller, receive: Receive) -> Answer:
+    """GET /v1/pixel.gif and GET /v3/: pages without JavaScript. Always the GIF; X-Collector says its fate."""
+    try:
+        request = pixel.request(caller.query, caller.header(b"referer"), edge.settings)
+        tag = await admit.image(request, caller, edge)
+        submission = Submission(
+            request,
+            tag,
+            "web",
+            _signals(request, caller),
+            edge.clock(),
+            edge.settings,
+            edge.secret,
+            automaton=caller.automaton if edge.settings.bot_filter else "",
+            cookie=caller.cookie,
+            user_agent=bots.family(caller.user_agent),
+        )
+        fates, stored = await _take(edge, submission)
+    except Rejected as rejected:
+        return _gif(rejected.status, f"error {rejected.code}", rejected.headers)
+    outcome = fates.results[0]["outcome"], fates.results[0]["reason"]
+    if not stored:
+        return _gif(503, "retry unavailable", unavailable().headers)
+    return _gif(200, " ".join(outcome), _privacy(edge, caller, submission, fates))
+
+
+def _signals(request: decode.Request, caller: Caller, attested: str = "") -> Signals:
+    return Signals(
+        consent=request.get("consent"),
+        sec_gpc=caller.header(b"sec-gpc"),
+        dnt=caller.header(b"dnt"),
+        opt_out=request.get("opt_out"),
+        withdraw=request.get("withdraw"),
+        attested=attested,
+    )
+
+
+async def _take(edge: Edge, submission: Submission) -> tuple[Fates, bool]:
+    """Judge the events, append them, count their fates. True when what had to be stored is on disk."""
+    try:
+        fates = judge(submission)
+    except Refused as refused:
+        raise Rejected(
+            400, refused.reason, "The visitor cannot be read.", "Send 32 lower-case hex digits."
+        ) from None
+    stored = True
+    if fates.sealed:
+        full = await edge.pressure.high()
+        stored = fates.settle(
+            [None] * len(fates.sealed) if full else await edge.committer.commit(fates.sealed)
+        )
+    for (outcome, reason), count in fates.counts().items():
+        _events(submission.source, outcome, reason).inc(count)
+        edge.tally.count(submission.tag.id, outcome, reason, count)
+    for name in fates.stored():
+        edge.tally.stored(submission.tag.id, name)
+    return fates, stored
+
+
+@cache
+def _events(source: str, outcome: str, reason: str) -> Counter:
+    return EVENTS.labels(source, outcome, reason)
+
+
+def _results(fates: Fates, headers: Headers) -> Answer:
+    return Answer(200, orjson.dumps({"results": fates.results}), headers=[*NEVER_CACHED, *headers])
+
+
+def _gif(status: int, outcome: str, headers: Headers) -> Answer:
+    return Answer(status, GIF, b"image/gif", [*NEVER_CACHED, (b"x-collector", outcome.encode()), *headers])
+
+
+def _privacy(edge: Edge, caller: Caller, submission: Submission, fates: Fates) -> Headers:
+    """The visitor's cookie, kept or deleted, and the word that an opt-out was honoured."""
+    headers: Headers = []
+    secure = caller.secure or edge.settings.url.startswith("https:")
+    if fates.withdrawn:
+        headers += cookie.forget(caller, secure=secure)
+    elif fates.visitor:
+        headers += cookie.keep(caller, fates.visitor, edge.settings.cookie_days, secure=secure)
+    if submission.signals.gpc == "yes":
+        headers.append((b"x-collector-optout", b"honoured"))
+    return headers

@@ -1,0 +1,219 @@
+"""Fates: what becomes of each event of a request, sealed or refused with its reason. Pure."""
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+import orjson
+
+from collector.consent import ConsentedEvent, Decision, Signals, decide
+from collector.event import Event, Source
+from collector.ingest import normalise, visitor
+from collector.ingest.decode import Request
+from collector.outcomes import Refused
+from collector.settings import Settings
+from collector.tags import Tag
+
+Result = dict[str, str]
+"""What the sender is told of one event: event_id, outcome, reason."""
+
+
+class Submission(NamedTuple):
+    """A request that was let in, with all that its fates depend on."""
+
+    request: Request
+    tag: Tag
+    source: Source
+    signals: Signals
+    now: float  # Unix seconds of receipt
+    settings: Settings
+    secret: bytes  # the installation's
+    automaton: str = ""  # "bot" or "prefetch" when no person stands behind it
+    cookie: str = ""  # the browser's own id for this visitor
+    user_agent: str = ""  # family and major version
+    size: int = 0  # bytes of the request's JSON; 0 where its events are known to be small
+    may_hold_nul: bool = True
+
+
+class Fates:
+    """The fates of a request's events: `results` in request order, `sealed` what has to be appended."""
+
+    __slots__ = ("_at", "_erased", "results", "sealed", "visitor", "withdrawn")
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+        self.sealed: list[ConsentedEvent] = []
+        self.visitor = ""  # the browser id to keep in the cookie; "" if consent allows none
+        self.withdrawn = False
+        self._erased: set[str] = set()
+        self._at: list[int] = []  # for each of sealed its place in results, -1 for a withdrawal
+
+    def refuse(self, event_id: str, reason: str) -> None:
+        self.results.append({"event_id": event_id, "outcome": "refused", "reason": reason})
+
+    def seal(self, event: Event, decision: Decision) -> None:
+        self._at.append(len(self.results))
+        self.sealed.append(decision.seal(event))
+        self.results.append({"event_id": event.event_id, "outcome": "accepted", "reason": decision.verdict})
+
+    def withdraw(self, event: Event, decision: Decision) -> None:
+        self.withdrawn = True
+        if event.visitor not in self._erased:
+            self._erased.add(event.visitor)
+            self._at.append(-1)
+            self.sealed.append(decision.withdrawal(event))
+
+    def settle(self, stored: list[bool | None]) -> bool:
+        """Write down what the streams said of `sealed`: True appended, False a duplicate, None not stored.
+
+        Returns whether anything that had to be stored was, so that the answer may be a 2xx.
+        """
+        for place, appended in zip(self._at, stored, strict=True):
+            if place < 0 or appended:
+                continue
+            result = self.results[place]
+            result["outcome"], result["reason"] = (
+                ("retry", "unavailable") if appended is None else ("duplicate", "event_id")
+            )
+        withdrawn = all(
+            appended is not None for place, appended in zip(self._at, stored, strict=True) if place < 0
+        )
+        return withdrawn and (not stored or any(appended is not None for appended in stored))
+
+    def stored(self) -> set[str]:
+        """The names of the events that are on disk now."""
+        return {
+            sealed.event.event
+            for sealed, place in zip(self.sealed, self._at, strict=True)
+            if place >= 0 and self.results[place]["outcome"] == "accepted"
+        }
+
+    def counts(self) -> Counter[tuple[str, str]]:
+        """How many events met each fate, the withdrawals among them."""
+        counts = Counter((result["outcome"], result["reason"]) for result in self.results)
+        withdrawals = self._at.count(-1)
+        if withdrawals:
+            counts["accepted", "withdrawn"] += withdrawals
+        return counts
+
+
+def judge(submission: Submission) -> Fates:
+    """Decide on every event of the request, each for itself: one bad event never takes the others down.
+
+    Raises Refused for a withdrawal without events whose visitor cannot be read: no result could say so.
+    """
+    fates = Fates()
+    settings, request = submission.settings, submission.request
+    decision = decide(submission.signals, submission.tag.regime, dnt=settings.dnt)
+    shared = Shared(submission, decision)
+    if decision.verdict == "withdrawal":
+        shared.withdraw(fates)
+    oversized = submission.size > settings.max_event_bytes  # else no event of it can be
+    for raw in request["events"]:
+        event_id = ""
+        try:
+            if not isinstance(raw, dict):
+                raise Refused("bad_event")
+            event_id = normalise.identifier(raw)
+            if oversized and len(orjson.dumps(raw)) > settings.max_event_bytes:
+                raise Refused("too_large")
+            shared.take(raw, event_id, fates)
+        except Refused as refused:
+            fates.refuse(event_id or visitor.mint(), refused.reason)
+    return fates
+
+
+class Shared:
+    """What the events of one request have in common, worked out once."""
+
+    def __init__(self, submission: Submission, decision: Decision) -> None:
+        self._submission = submission
+        self._decision = decision
+        self._server = submission.source != "web"
+        self._identities: dict[str, str] = {}
+        self._click_ids: dict[str, str] = {}
+        self._refusal: Refused | None = None
+        try:
+            self._identities = visitor.identities(submission.request.get("user_data"))
+            self._click_ids = normalise.click_ids(submission.request.get("click_ids"))
+        except Refused as refused:
+            self._refusal = refused
+        self._browser = ""
+
+    def take(self, raw: dict[str, Any], event_id: str, fates: Fates) -> None:
+        """Seal one event, or raise Refused."""
+        it = self._submission
+        decision = self._decide(raw)
+        if it.automaton and decision.verdict != "withdrawal":
+            raise Refused(it.automaton)
+        if decision.verdict == "drop":
+            raise Refused(decision.refusal)
+        if self._refusal is not None:
+            raise self._refusal
+        identities, click_ids = self._identities, self._click_ids
+        if self._server and "user_data" in raw:
+            identities = identities | visitor.identities(raw["user_data"])
+        if "click_ids" in raw:
+            click_ids = click_ids | normalise.click_ids(raw["click_ids"])
+        who = self._visitor(raw, identities, decision)
+        if decision.verdict == "withdrawal":
+            fates.withdraw(self._event(who), decision)
+            raise Refused("withdrawn")
+        event = normalise.event(
+            raw,
+            tag=it.tag.id,
+            visitor=who,
+            source=it.source,
+            now=it.now,
+            settings=it.settings,
+            sent_at=it.request.get("sent_at"),
+            event_id=event_id,
+            user_data=identities,
+            click_ids=click_ids,
+            user_agent=it.user_agent,
+            may_hold_nul=it.may_hold_nul,
+        )
+        fates.seal(event, decision)
+        if decision.verdict == "full" and not self._server:
+            fates.visitor = who
+
+    def withdraw(self, fates: Fates) -> None:
+        """Withdraw for the request's own visitor, if it names one; events of a server name theirs."""
+        try:
+            fates.withdraw(self._event(self._visitor({}, self._identities, self._decision)), self._decision)
+        except Refused as refused:
+            if refused.reason == "bad_visitor" and not self._submission.request["events"]:
+                raise
+            fates.withdrawn = True  # nobody to erase: the cookie goes all the same
+
+    def _event(self, who: str) -> Event:
+        it = self._submission
+        return Event(
+            tag=it.tag.id,
+            visitor=who,
+            event="",
+            event_id="",
+            event_time=int(it.now),
+            received_at=int(it.now * 1000),
+            source=it.source,
+        )
+
+    def _decide(self, raw: dict[str, Any]) -> Decision:
+        inside = raw.get("data")
+        opt_out_type = inside.get("opt_out_type") if isinstance(inside, dict) else None
+        if opt_out_type is None and "consent" not in raw and "opt_out" not in raw:
+            return self._decision
+        own = Signals(consent=raw.get("consent"), opt_out=raw.get("opt_out"), opt_out_type=opt_out_type)
+        it = self._submission
+        return decide(it.signals, it.tag.regime, dnt=it.settings.dnt, event=own)
+
+    def _visitor(self, raw: dict[str, Any], identities: dict[str, str], decision: Decision) -> str:
+        it = self._submission
+        if self._server:
+            given = raw.get("visitor") or it.request.get("visitor")
+            return visitor.of_server(given, identities, it.tag.id, it.secret)
+        self._browser = self._browser or visitor.of_browser(it.request.get("visitor"), it.cookie)
+        if not self._browser:
+            if decision.verdict != "full":
+                raise Refused("no_visitor")
+            self._browser = visitor.mint()
+        return self._browser

@@ -1,0 +1,85 @@
+"""Every Redis key, in one table. `{p07}` is partition 7's hash slot; what belongs to no partition sits in `{c}`.
+
+| key | type | holds |
+|---|---|---|
+| {c}:installation | hash | partitions, secret (hex), schema: written at first start |
+| {c}:tags | hash | tag id → JSON record |
+| {c}:api_keys | hash | SHA-256 of a key → JSON (role, tags, name) |
+| {c}:audiences | hash | audience id → JSON record |
+| {c}:history:<audience> | stream | recorded sizes, the entry id is the time |
+| {c}:imports | hash | <tag>:<file digest> → JSON ledger head |
+| {c}:tally:<tag>:<day> | hash | counts of fates and the last second of each event name; day: Unix days |
+| {c}:workers | zset | worker id → last heartbeat (Unix ms) |
+| {c}:chores | string | lease of the worker that does the installation-wide chores |
+| {p}:events | stream | field e: one StreamedEvent as JSON |
+| {p}:state | hash | cursor, archived, epoch, erasures, flush_to |
+| {p}:lease | string | the worker that owns the partition, with an expiry |
+| {p}:dead | stream | dead letters: reason, id, payload |
+| {p}:ids | hash | generation → number of event ids |
+| {p}:ids:<generation>:<bucket> | set of ints | event ids seen (keyed 63-bit hashes), small enough to stay an intset |
+| {p}:imports | hash | <tag>:<file digest> → last line appended to this partition |
+| {p}:tags | set | tags with anything in this partition |
+| {p}:<tag>:meta | hash | visitors, next (ordinal), buckets |
+| {p}:<tag>:dict:<bucket> | hash | visitor key → ordinal |
+| {p}:<tag>:ids:<page> | hash | ordinal mod 64 → visitor key |
+| {p}:<tag>:free | list | ordinals to use again |
+| {p}:<tag>:leaves | set | leaf ids |
+| {p}:<tag>:leaf:<leaf> | hash | condition, count, live_from, covered_from, wanted_from, after, touched |
+| {p}:<tag>:col:<leaf>:<plane>:<chunk> | string | u32 little-endian seconds by ordinal |
+| {p}:<tag>:ver:<leaf> | string | u32 version of each chunk |
+| {p}:<tag>:bars / :tombs | hash | visitor_mark() → Unix seconds T |
+| {p}:<tag>:erasing | set | marks of erased visitors whose archive rows are still to go |
+| {p}:<tag>:manifest | hash | archive file → JSON (rows, span of ids and times) |
+| {p}:garbage | zset | replaced archive file → Unix seconds to delete it at |
+"""
+
+import hashlib
+
+INSTALLATION = "{c}:installation"
+TAGS = "{c}:tags"
+API_KEYS = "{c}:api_keys"
+AUDIENCES = "{c}:audiences"
+IMPORTS = "{c}:imports"
+WORKERS = "{c}:workers"
+CHORES = "{c}:chores"
+
+
+def history(audience: str) -> str:
+    return f"{{c}}:history:{audience}"
+
+
+def tally(tag: str, day: int) -> str:
+    return f"{{c}}:tally:{tag}:{day}"
+
+
+def partition(number: int) -> str:
+    """The prefix of a partition's keys: its hash slot."""
+    return f"{{p{number:02d}}}"
+
+
+def events(number: int) -> str:
+    return f"{partition(number)}:events"
+
+
+def state(number: int) -> str:
+    return f"{partition(number)}:state"
+
+
+def tenant(number: int, tag: str) -> str:
+    """The prefix of what a tag has in a partition."""
+    return f"{partition(number)}:{tag}"
+
+
+def visitor_mark(secret: bytes, tag: str, visitor: str) -> int:
+    """A visitor under the installation's key, 63 bits: names marks and archive rows without naming the visitor."""
+    return keyed_hash(secret, f"{tag}\0{visitor}")
+
+
+def event_mark(secret: bytes, tag: str, visitor: str, event: str, event_id: str) -> int:
+    """(tag, visitor, event, event_id) under the installation's key, 63 bits: what «the same event» means."""
+    return keyed_hash(secret, f"{tag}\0{visitor}\0{event}\0{event_id}")
+
+
+def keyed_hash(secret: bytes, text: str) -> int:
+    digest = hashlib.blake2b(text.encode(), key=secret, digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1

@@ -1,0 +1,33 @@
+"""Structured logs, one JSON line an entry, to stderr. Never an IP, an e-mail, a visitor id or a full URL."""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure(level: str) -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(handlers=[_Bridge(logging.ERROR)], force=True)
+
+
+class _Bridge(logging.Handler):
+    """Puts the errors that libraries log (uvicorn, asyncio) into the same form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        get(record.name).error(record.getMessage(), exc_info=record.exc_info)
+
+
+def get(name: str) -> structlog.typing.FilteringBoundLogger:
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(part=name)
+    return logger

@@ -1,0 +1,204 @@
+"""Engine: every question about audiences and visitors, answered from live columns or from the archive."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, get_args
+
+from collector import clock
+from collector.archive.scan import Archive
+from collector.audience import rules
+from collector.audience.columns import Columns
+from collector.audience.registry import LEAST, Audience, Registry, Standing
+from collector.audience.sizes import Sizes
+from collector.clock import DAY, Clock
+from collector.connections import Redis
+from collector.event import StreamedEvent
+from collector.settings import Settings
+from collector.stream.partitions import Installation
+
+Identity = Literal["visitor", "em_sha256", "maid", "epik"]
+IDENTITIES: tuple[Identity, ...] = get_args(Identity)
+COLUMNS = {"em_sha256": "em", "maid": "maid", "epik": "epik"}
+
+
+class BadQuestion(ValueError):
+    """A question that has no answer. `field` is the parameter; the message what is wrong and how to mend it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class Engine:
+    """Answers questions. Blocks, and is safe to use from several threads.
+
+    Every method raises connections.Unavailable when Redis cannot answer.
+    """
+
+    def __init__(
+        self, client: Redis, installation: Installation, settings: Settings, clock: Clock = clock.system
+    ) -> None:
+        self.client = client
+        self.registry = Registry(client, installation, settings, clock)
+        self._installation = installation
+        self._settings = settings
+        self.clock = clock
+        self._sizes = Sizes(client, installation)
+        self._archive = Archive(client, installation, settings)
+
+    def describe(self, audiences: Sequence[Audience]) -> list[dict[str, Any]]:
+        """Audiences as the API shows them: the record, how far it is, and its size now."""
+        return [
+            self._described(audience, standing)
+            for audience, standing in zip(audiences, self.registry.standings(audiences), strict=True)
+        ]
+
+    def size(
+        self, audience: Audience, lookback_days: int | None = None, as_of: str | None = None
+    ) -> tuple[int, int]:
+        """(size, the whole second used): now from the columns, at a past instant from the archive.
+
+        Raises rules.RuleError for a lookback that the rule cannot take, BadQuestion for an instant without an answer.
+        """
+        at = self._instant(as_of)
+        if as_of is None:
+            return self._sizes.size(audience.tag, audience.question(at, lookback_days)), at
+        rule = audience.parsed()
+        floor = 0 if rule.prefill else audience.created_at
+        return self._archive.size(audience.tag, rule, at=at, floor=floor, lookback=lookback_days), at
+
+    def preview(self, tag: str, rule: object, as_of: str | None = None) -> tuple[int, int]:
+        """(size, the whole second used) of a rule that nobody saved. Without past traffic it starts now, at 0.
+
+        Raises rules.RuleError, BadQuestion.
+        """
+        parsed = rules.parse(rule)
+        at = self._instant(as_of)
+        floor = 0 if parsed.prefill else int(self.clock())
+        return self._archive.size(tag, parsed, at=at, floor=floor), at
+
+    def members(
+        self, audience: Audience, kind: Identity, cursor: str = ""
+    ) -> Iterator[tuple[str, list[str]]]:
+        """(cursor of what comes next, members) run by run, from a cursor on; the last cursor is empty.
+
+        Identities other than the visitor's id are joined from the archive: the ones seen with full consent.
+        """
+        question = audience.question(self._instant(None))
+        for following, visitors in self._sizes.members(audience.tag, question, cursor):
+            if kind == "visitor" or not visitors:
+                yield following, visitors
+            else:
+                yield following, self._archive.identities(audience.tag, visitors, COLUMNS[kind])
+
+    def overlap(self, audiences: Sequence[Audience]) -> tuple[list[list[int]], int]:
+        """(pairwise sizes, the whole second used) of audiences of one tag. Raises BadQuestion."""
+        if len({audience.tag for audience in audiences}) != 1:
+            raise BadQuestion(
+                "ids", "must be audiences of one tag: visitors of two sites are not comparable."
+            )
+        at = self._instant(None)
+        return self._sizes.overlap(audiences[0].tag, [audience.question(at) for audience in audiences]), at
+
+    def visitor(self, tag: str, visitor: str) -> dict[str, Any]:
+        """All that is known of a visitor: audiences with dates, consent over time, events."""
+        at = self._instant(None)
+        events = self._archive.events(tag, visitor)
+        audiences = self.registry.all(tag)
+        found = self._sizes.has(tag, visitor, [audience.question(at) for audience in audiences])
+        return {
+            "tag": tag,
+            "visitor": visitor,
+            "audiences": [
+                {"id": audience.id, "name": audience.name, "last_match": clock.iso(last)}
+                for audience, (member, last) in zip(audiences, found, strict=True)
+                if member
+            ],
+            "consent": _consent(events),
+            "events": [_event(event) for event in events],
+        }
+
+    def erase(self, tag: str, visitor: str) -> int:
+        """Erase a visitor up to this second, which is returned: at once, archive rows within 24 h."""
+        until = int(self.clock())
+        partition = self._installation.partition(tag, visitor)
+        Columns(self.client, self._installation, partition).forget(tag, visitor, "tombstone", until)
+        return until
+
+    def _instant(self, as_of: str | None) -> int:
+        now = self.clock()
+        if as_of is None:
+            return int(now)
+        try:
+            at = clock.parse_iso(as_of)
+        except ValueError:
+            raise BadQuestion(
+                "as_of", "is no ISO 8601 instant. Mend: write it as 2026-11-21T00:00:00Z."
+            ) from None
+        if at > now:
+            raise BadQuestion("as_of", "lies in the future. Mend: leave it out for now.")
+        days = self._settings.retention_days
+        if days and at < now - days * DAY:
+            raise BadQuestion("as_of", f"lies before what the archive keeps ({days} days).")
+        return int(at)
+
+    def _described(self, audience: Audience, standing: Standing) -> dict[str, Any]:
+        size = at = None
+        status, reason, mend = standing.status, standing.reason, standing.mend
+        if status == "READY":
+            at = self._instant(None)
+            size = self._sizes.size(audience.tag, audience.question(at))
+            if size < LEAST:
+                status = "TOO_SMALL"
+                reason = f"It has {size} of the {LEAST} members that ad platforms ask for."
+                mend = "Widen the lookback or the conditions, or wait for more visitors."
+        return {
+            "id": audience.id,
+            "tag": audience.tag,
+            "name": audience.name,
+            "description": audience.description,
+            "rule": rules.to_json(audience.parsed()),
+            "status": status,
+            "reason": reason or None,
+            "mend": mend or None,
+            "progress": round(standing.progress, 4),
+            "size": size,
+            "size_as_of": None if at is None else clock.iso(at),
+            "created_at": clock.iso(audience.created_at),
+            "updated_at": clock.iso(audience.updated_at),
+        }
+
+
+def history(registry: Registry, audience: Audience) -> list[dict[str, Any]]:
+    """The recorded sizes as the API shows them, oldest first."""
+    return [{"at": clock.iso(at), "size": size} for at, size in registry.history(audience)]
+
+
+def _consent(events: Sequence[StreamedEvent]) -> list[dict[str, Any]]:
+    """The verdicts over time: one row each time that verdict or reasons changed."""
+    changes: list[dict[str, Any]] = []
+    for event in sorted(events, key=lambda event: event.received_at):
+        row = {"verdict": event.verdict, "method": event.consent}
+        if not changes or any(changes[-1][key] != value for key, value in row.items()):
+            changes.append({"at": clock.iso(event.received_at / 1000), **row})
+    return changes
+
+
+def _event(event: StreamedEvent) -> dict[str, Any]:
+    """An event as the subject of it may read it: what is absent is left out."""
+    shown: dict[str, Any] = {
+        "event": event.event,
+        "event_id": event.event_id,
+        "event_time": clock.iso(event.event_time),
+        "received_at": clock.iso(event.received_at / 1000),
+        "source": event.source,
+        "consent": event.verdict,
+        "url": event.url,
+        "referrer": event.referrer,
+        "data": {**event.data, **({"line_items": event.line_items} if event.line_items else {})},
+        "user_data": event.user_data,
+        "click_ids": event.click_ids,
+        "action_source": event.action_source,
+        "user_agent": event.user_agent,
+    }
+    return {name: value for name, value in shown.items() if value}

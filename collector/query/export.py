@@ -1,0 +1,33 @@
+"""Export: members as NDJSON or CSV, in the same form for the API and the command line."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from typing import Literal, get_args
+
+import orjson
+
+Format = Literal["ndjson", "csv"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run (OWASP, CSV injection)
+
+
+def write(kind: str, form: Format, runs: Iterable[list[str]]) -> Iterator[bytes]:
+    """The members of all runs, each under the name of their kind."""
+    return _csv(kind, runs) if form == "csv" else _ndjson(kind, runs)
+
+
+def _ndjson(kind: str, runs: Iterable[list[str]]) -> Iterator[bytes]:
+    for found in runs:
+        yield b"".join(orjson.dumps({kind: member}) + b"\n" for member in found)
+
+
+def _csv(kind: str, runs: Iterable[list[str]]) -> Iterator[bytes]:
+    """One column under its name. A value that a spreadsheet would run gets an apostrophe in front."""
+    yield f"{kind}\r\n".encode()
+    for found in runs:
+        page = io.StringIO()
+        csv.writer(page).writerows(
+            [f"'{member}" if member.startswith(FORMULA) else member] for member in found
+        )
+        yield page.getvalue().encode()

@@ -1,0 +1,77 @@
+"""Every setting: name, type, default, meaning. Read once from the environment (`COLLECTOR_<NAME>`)."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class BadSetup(Exception):
+    """The set-up cannot work. The message is one line: what, why, and how to mend it."""
+
+
+class Settings(BaseSettings):
+    """The table. docs/settings.md shows the same rows; a test compares them."""
+
+    model_config = SettingsConfigDict(env_prefix="COLLECTOR_", frozen=True, extra="ignore")
+
+    redis_url: str = Field("", description="The server: redis://, rediss:// or unix://. Empty: the one in data_dir.")
+    data_dir: Path = Field(Path("data"), description="Folder of the embedded server, the archive and the tag snapshot.")
+    archive_dir: Path | None = Field(None, description="Folder of the Parquet archive. Empty: data_dir/archive.")
+    host: str = Field("127.0.0.1", description="Address that serve listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port that serve listens on.")
+    public_url: str = Field("", description="The collector's URL as browsers see it. Empty: http://host:port.")
+    admin_key: str = Field("", description="Fixes the admin key. Empty: one is made at first start and kept in data_dir.")
+    partitions: int = Field(16, ge=1, le=1024, description="Partitions; written at first start, later only checked.")
+    durability: Literal["always", "everysec"] = Field(
+        "always", description="What appendfsync must be. everysec can lose about a second of acknowledged events in a power cut."
+    )
+    check_server: bool = Field(True, description="Refuse a server without AOF, the durability asked for, or noeviction.")
+    high_water: float = Field(0.9, gt=0, le=1, description="Share of Redis maxmemory above which events get 503 and leaves are refused.")
+    max_event_bytes: int = Field(65_536, gt=0, description="Bytes of one event's JSON.")
+    max_body_bytes: int = Field(1_048_576, gt=0, description="Bytes of a request's body, after gunzip too.")
+    max_events: int = Field(1_000, gt=0, description="Events in one request.")
+    max_depth: int = Field(16, gt=0, description="Nesting of a request's JSON.")
+    body_timeout: float = Field(10.0, gt=0, description="Seconds for a request's body to arrive; then 408.")
+    append_timeout: float = Field(5.0, gt=0, description="Seconds for Redis to take a group of events; then 503.")
+    id_window: int = Field(172_800, gt=0, description="Seconds for which an event id is remembered, by arrival (up to twice that).")
+    browser_max_age: int = Field(604_800, gt=0, description="Seconds; an older browser event is refused as too_old.")
+    future_tolerance: int = Field(86_400, ge=0, description="Seconds; an event further in the future is refused as bad_time.")
+    cookie_days: int = Field(395, gt=0, le=400, description="Life of the visitor cookie, in days.")
+    tag_cache_seconds: float = Field(1.0, ge=0, description="Seconds for which the edge trusts its copy of the tags.")
+    dnt: bool = Field(True, description="Whether Do Not Track counts.")
+    bot_filter: bool = Field(True, description="Whether crawlers' events are dropped on the browser and pixel routes.")
+    batch_events: int = Field(2_000, gt=0, description="Events that a worker applies in one script call.")
+    batch_merges: int = Field(8_000, gt=0, description="Column merges in one script call (about 2 µs each in the server).")
+    poll_seconds: float = Field(0.02, gt=0, description="Pause of an idle worker between looks at its streams.")
+    lease_seconds: float = Field(5.0, gt=0, description="Life of a partition's lease; a dead worker's partitions move after it.")
+    flush_seconds: float = Field(30.0, gt=0, description="Seconds after which waiting events are written to the archive.")
+    flush_events: int = Field(100_000, gt=0, description="Waiting events of a partition that are written to the archive at once.")
+    compact_files: int = Field(24, gt=1, description="Small archive files of a tag in a partition that are merged into one.")
+    garbage_seconds: float = Field(86_400, ge=0, description="Seconds for which a replaced archive file stays for readers.")
+    retention_days: int = Field(0, ge=0, description="Days that archive rows are kept, by event_time. 0: for ever.")
+    longest_lookback_days: int = Field(540, ge=1, le=540, description="Visitors unseen for longer leave the dictionary.")
+    max_column_bytes: int = Field(8 << 30, gt=0, description="Bytes that all columns may take; an audience beyond it is refused.")
+    history_seconds: float = Field(3_600, gt=0, description="Seconds between recorded sizes of each audience.")
+    drain_seconds: float = Field(3.0, ge=0, le=4, description="Seconds of a stop between /readyz saying no and the port closing.")
+    worker_metrics_port: int = Field(0, ge=0, le=65535, description="Port of a worker's /metrics. 0: none.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is logged.")
+
+    @property
+    def archive(self) -> Path:
+        return self.archive_dir or self.data_dir / "archive"
+
+    @property
+    def url(self) -> str:
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+def load(**overrides: object) -> Settings:
+    """The settings of the environment, with the command line's on top. Raises BadSetup on the first bad one."""
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"COLLECTOR_{'_'.join(str(part) for part in first['loc'])}".upper()
+        raise BadSetup(f"{name}: {first['msg']}. Mend: see docs/settings.md for what it takes.") from None

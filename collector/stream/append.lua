@@ -1,0 +1,88 @@
+-- Append events to their partitions' streams, each unless its event id is remembered: test, set and append are one.
+-- KEYS: the events streams touched.
+-- ARGV: [1] seconds an id is remembered, [2] import ledger field ('' for live events), then for each event:
+--       index into KEYS, id hash ('' : no test), payload, and for imports the line number.
+-- Returns one integer an event: 1 appended, 0 duplicate, 2 appended by an earlier run of the same import.
+
+-- A bucket holds 192 ids on average, at most about 2 × 192 before its split: below the 512 that end an intset.
+local LOAD = 192
+
+local window = tonumber(ARGV[1])
+local ledger = ARGV[2]
+local stride = 3
+if ledger ~= '' then stride = 4 end
+local generation = math.floor(tonumber(redis.call('TIME')[1]) / window)
+
+local function open(stream)
+  local base = string.sub(stream, 1, -7) -- drop 'events'
+  local counts = redis.call('HMGET', base .. 'ids', generation, generation - 1)
+  local count = tonumber(counts[1]) or 0
+  local previous = tonumber(counts[2]) or 0
+  local lines = 0
+  if ledger ~= '' then lines = tonumber(redis.call('HGET', base .. 'imports', ledger)) or 0 end
+  return {
+    stream = stream, base = base, count = count, before = count, lines = lines, line = lines,
+    buckets = math.floor(count / LOAD) + 1,
+    previous = previous > 0 and math.floor(previous / LOAD) + 1 or 0,
+    current_key = base .. 'ids:' .. generation .. ':',
+    previous_key = base .. 'ids:' .. (generation - 1) .. ':',
+  }
+end
+
+-- Lua numbers hold 53 bits: the division makes the hash an exact integer again, the same one every time.
+local function hash_of(id) return math.floor(tonumber(id) / 4096) end
+
+local function grow(p)
+  local source, modulus = split_of(p.buckets)
+  local moved = {}
+  for _, id in ipairs(redis.call('SMEMBERS', p.current_key .. source)) do
+    if hash_of(id) % modulus == p.buckets then moved[#moved + 1] = id end
+  end
+  if #moved > 0 then
+    redis.call('SREM', p.current_key .. source, unpack(moved))
+    redis.call('SADD', p.current_key .. p.buckets, unpack(moved))
+    redis.call('EXPIRE', p.current_key .. p.buckets, window * 2 + 60)
+  end
+  p.buckets = p.buckets + 1
+end
+
+local function seen(p, id)
+  local h = hash_of(id)
+  if p.previous > 0 and redis.call('SISMEMBER', p.previous_key .. bucket_of(h, p.previous), id) == 1 then
+    return true
+  end
+  if redis.call('SADD', p.current_key .. bucket_of(h, p.buckets), id) == 0 then return true end
+  p.count = p.count + 1
+  if p.count == 1 then redis.call('EXPIRE', p.current_key .. '0', window * 2 + 60) end
+  if p.count > LOAD * p.buckets then grow(p) end
+  return false
+end
+
+local partitions, results = {}, {}
+for i = 3, #ARGV, stride do
+  local k = tonumber(ARGV[i])
+  local p = partitions[k]
+  if not p then
+    p = open(KEYS[k])
+    partitions[k] = p
+  end
+  local result = 1
+  if ledger ~= '' and tonumber(ARGV[i + 3]) <= p.lines then
+    result = 2
+  elseif ARGV[i + 1] ~= '' and seen(p, ARGV[i + 1]) then
+    result = 0
+  else
+    redis.call('XADD', p.stream, '*', 'e', ARGV[i + 2])
+  end
+  if ledger ~= '' and result ~= 2 then p.line = tonumber(ARGV[i + 3]) end
+  results[#results + 1] = result
+end
+
+for _, p in pairs(partitions) do
+  if p.count > p.before then
+    redis.call('HSET', p.base .. 'ids', generation, p.count)
+    if p.before == 0 then redis.call('HDEL', p.base .. 'ids', generation - 2, generation - 3) end
+  end
+  if p.line > p.lines then redis.call('HSET', p.base .. 'imports', ledger, p.line) end
+end
+return results

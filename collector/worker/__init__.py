@@ -1,0 +1,1 @@
+"""The worker: streams → audience columns and the archive, and the chores around them."""

@@ -1,0 +1,91 @@
+"""Backfill: past matches for leaves that want more past than their columns hold."""
+
+from collections.abc import Iterator
+from itertools import groupby
+
+import duckdb
+
+from collector import log
+from collector.archive import rows, scan, sql
+from collector.archive.write import Writer
+from collector.audience.columns import Columns, LeafState
+from collector.audience.rules import Leaf, leaf_of
+from collector.stream import read
+
+ROWS = 1_500  # visitors merged in one script call: about 10 µs each in the server
+LEAVES = 10  # leaves that share a scan
+
+logger = log.get("backfill")
+
+Wanting = tuple[Leaf, LeafState]
+
+
+def fill(columns: Columns, writer: Writer, horizon: int) -> int:
+    """Fill every leaf of a partition that wants it and can be filled; how many leaves are filled now.
+
+    Matches before `horizon` (Unix seconds) are older than any lookback and left out.
+    """
+    done = 0
+    for tag, row in columns.load().tags.items():
+        leaves = {leaf.id: leaf_of(leaf.condition.decode()) for leaf in row.leaves}
+        progress = columns.progress(tag, list(leaves))
+        wanting = [
+            (leaves[leaf], state)
+            for leaf, state in progress.leaves.items()
+            if state.wanted_from < state.covered_from
+            # Live and past meet at live_from: the scan may begin once the archive has come that far.
+            and read.parse(progress.archived) >= read.parse(state.live_from)
+        ]
+        for group in _groups(wanting):
+            done += _fill(columns, writer, tag, group, horizon)
+    return done
+
+
+def _groups(wanting: list[Wanting]) -> Iterator[list[Wanting]]:
+    """Leaves that one scan can serve: those registered at the same place of the stream."""
+    wanting.sort(key=lambda item: read.parse(item[1].live_from))
+    for _, same in groupby(wanting, key=lambda item: item[1].live_from):
+        group = list(same)
+        for first in range(0, len(group), LEAVES):
+            yield group[first : first + LEAVES]
+
+
+def _fill(columns: Columns, writer: Writer, tag: str, group: list[Wanting], horizon: int) -> int:
+    past = writer.manifest.past(tag)
+    spans = [sql.Span(leaf, max(state.wanted_from, horizon), state.covered_from) for leaf, state in group]
+    query = sql.latest(spans, source="archived", marks="marks", until=read.parse(group[0][1].live_from))
+    paths = [str(writer.manifest.path(tag, file.name)) for file in past.files]
+    after = [state.after for _, state in group]
+    # The marks are looked at by the script that merges, where they cannot be out of date.
+    try:
+        with scan.connect(paths, rows.SCHEMA.empty_table(), {}) as connection:
+            connection.execute(query)
+            while found := connection.fetchmany(ROWS):
+                for place, (leaf, state) in enumerate(group):
+                    if found[-1][0] <= after[place]:
+                        continue
+                    some = [
+                        (row[0], row[1 + place]) for row in found if row[1 + place] and row[0] > after[place]
+                    ]
+                    last = found[-1][0]
+                    if not columns.backfill(
+                        tag, leaf.id, state.live_from, after[place], some, new_after=last
+                    ):
+                        return 0  # another worker fills it, or the leaf is gone
+                    after[place] = last
+    except duckdb.Error as error:
+        if (
+            writer.manifest.past(tag).files == past.files
+        ):  # else an erasure replaced a file: the next round sees it
+            logger.exception("backfill_failed", tag=tag)
+            for leaf, _ in group:
+                columns.fail(tag, leaf.id, type(error).__name__)
+        return 0
+    done = 0
+    for place, (leaf, state) in enumerate(group):
+        done += columns.backfill(
+            tag, leaf.id, state.live_from, after[place], [], covered_from=state.wanted_from
+        )
+        if state.failed:
+            columns.fail(tag, leaf.id, "")
+    return done

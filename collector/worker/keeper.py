@@ -1,0 +1,67 @@
+"""The keeper: what a worker does beside its loop. A thread for what is short, another for what may take minutes."""
+
+import threading
+from collections.abc import Sequence
+
+from collector import connections, log
+from collector.clock import Clock
+from collector.connections import Redis
+from collector.settings import Settings
+from collector.stream.partitions import Installation
+from collector.worker.chores import Chore, Duty
+
+PAUSE = 0.1  # seconds between rounds: what a forced flush or a backfill waits at most
+
+logger = log.get("keeper")
+
+
+class Keeper:
+    """Does the chores that are due, of the partitions that the loop says are owned."""
+
+    def __init__(
+        self,
+        client: Redis,
+        installation: Installation,
+        settings: Settings,
+        clock: Clock,
+        chores: Sequence[Chore],
+    ) -> None:
+        self._chores = chores
+        self._settings = settings
+        self._clock = clock
+        self._duties = [
+            Duty(client, installation, number, settings, clock) for number in range(installation.partitions)
+        ]
+        self._last: dict[str, float] = {}
+        self.owned: frozenset[int] = frozenset()
+        self.leads = False  # whether this worker does the chores of the whole installation
+
+    def run(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            self.round(stop)
+            stop.wait(PAUSE)
+
+    def round(self, stop: threading.Event) -> None:
+        """One look at the table."""
+        for chore in self._chores:
+            if stop.is_set():
+                return
+            now = self._clock()
+            if abs(now - self._last.get(chore.name, 0)) >= chore.every(self._settings):
+                self._last[chore.name] = now
+                self._do(chore, stop)
+
+    def _do(self, chore: Chore, stop: threading.Event) -> None:
+        duties = self._duties[:1] if chore.once else [self._duties[number] for number in sorted(self.owned)]
+        if chore.once and not self.leads:
+            return
+        for duty in duties:
+            try:
+                chore.do(duty)
+            except connections.Unavailable as error:
+                logger.warning("redis_unavailable", chore=chore.name, error=type(error).__name__)
+                stop.wait(1.0)
+                return
+            except Exception:
+                # A corrupt file or a full disk must not end the other chores, nor other partitions' shares.
+                logger.exception("chore_failed", chore=chore.name, partition=duty.number)

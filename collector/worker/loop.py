@@ -1,0 +1,114 @@
+"""The worker's loop: leases, then batch after batch of every partition that it owns."""
+
+import os
+import secrets
+import socket
+import threading
+import time
+
+from prometheus_client import start_http_server
+
+from collector import clock, connections, log, metrics
+from collector.settings import Settings
+from collector.stream import read
+from collector.stream.partitions import Installation, open_installation
+from collector.worker import chores
+from collector.worker.keeper import Keeper
+from collector.worker.leases import Leases
+from collector.worker.partition import Partition
+
+RENEWALS = 5  # rounds in a lease's life: four may fail before the lease is lost
+
+logger = log.get("worker")
+
+
+def run(settings: Settings, stop: threading.Event, now: clock.Clock = clock.system) -> None:
+    """Work until `stop` is set. Blocks; survives a server that comes and goes."""
+    client = connections.open_redis(settings)
+    connections.check_server(client, settings)
+    installation = open_installation(client, settings)
+    if settings.worker_metrics_port:
+        start_http_server(settings.worker_metrics_port, addr=settings.host)
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    Worker(client, installation, settings, name, now).run(stop)
+
+
+class Worker:
+    """One worker process: the loop in this thread, the archive and the chores in the keepers'."""
+
+    def __init__(
+        self,
+        client: connections.Redis,
+        installation: Installation,
+        settings: Settings,
+        name: str,
+        now: clock.Clock,
+    ) -> None:
+        self._client = client
+        self._installation = installation
+        self._settings = settings
+        self._clock = now
+        self._leases = Leases(client, name, installation.partitions, settings.lease_seconds)
+        self._partitions: dict[int, Partition] = {}
+        self._next_round = 0.0
+        self.keepers = [
+            Keeper(client, installation, settings, now, [chore for chore in chores.TABLE if chore.slow is slow])
+            for slow in (False, True)
+        ]
+
+    def run(self, stop: threading.Event) -> None:
+        threads = [threading.Thread(target=keeper.run, args=(stop,)) for keeper in self.keepers]
+        for thread in threads:
+            thread.start()
+        try:
+            while not stop.is_set():
+                if not self._turn():
+                    stop.wait(self._settings.poll_seconds)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+            try:
+                self._leases.release()
+            except connections.Unavailable:
+                logger.warning("leases_left_to_expire")
+
+    def _turn(self) -> int:
+        """One look at everything; how many events were applied."""
+        try:
+            self._mind_leases()
+            return self.step()
+        except connections.Unavailable as error:
+            # What was sent may have been done: nothing that is believed can be trusted.
+            logger.warning("redis_unavailable", error=type(error).__name__, detail=str(error))
+            self._partitions.clear()
+            time.sleep(min(1.0, self._settings.lease_seconds / RENEWALS))
+            return 0
+
+    def _mind_leases(self) -> None:
+        if time.monotonic() < self._next_round:
+            return
+        self._next_round = time.monotonic() + self._settings.lease_seconds / RENEWALS
+        owned = self._leases.round()
+        for keeper in self.keepers:
+            keeper.owned = frozenset(owned)
+            keeper.leads = self._leases.leads
+        metrics.OWNED.set(len(owned))
+        for number in set(self._partitions) - owned:
+            del self._partitions[number]
+
+    def step(self) -> int:
+        """Read and apply one batch of every owned partition; how many events were committed."""
+        for number in self._leases.owned - set(self._partitions):
+            self._partitions[number] = Partition(
+                self._client, self._installation, number, self._settings, self._clock
+            )
+        done = 0
+        cursors = {number: partition.cursor for number, partition in self._partitions.items()}
+        for number, entries in read.many(self._client, cursors, self._settings.batch_events).items():
+            if entries:
+                start = time.perf_counter()
+                done += self._partitions[number].apply(entries)
+                metrics.BATCH_SECONDS.observe(time.perf_counter() - start)
+                metrics.FRESHNESS_SECONDS.observe(max(self._clock() - read.parse(entries[0].id)[0] / 1000, 0))
+        return done

@@ -1,0 +1,100 @@
+"""The tables of docs/ that the code knows: `make tables` writes them, test_docs.py compares them."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer.main
+from prometheus_client.metrics import MetricWrapperBase
+
+from collector import metrics, outcomes
+from collector.cli import app
+from collector.settings import Settings
+
+DOCS = Path(__file__).parent.parent / "docs"
+BEGIN, END = "<!-- from the code: make tables -->", "<!-- end -->"
+
+
+def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def settings() -> str:
+    def rows() -> Iterator[Sequence[str]]:
+        for name, field in Settings.model_fields.items():
+            default = "" if field.default is None else str(field.default)
+            if isinstance(field.default, bool):
+                default = default.lower()
+            yield f"`COLLECTOR_{name.upper()}`", f"`{default}`" if default else "", field.description or ""
+
+    return table(("Setting", "Default", "Meaning"), rows())
+
+
+def metric_names() -> str:
+    def rows() -> Iterator[Sequence[str]]:
+        for metric in vars(metrics).values():
+            if isinstance(metric, MetricWrapperBase):
+                shown = next(iter(metric.describe()))
+                name = shown.name + ("_total" if shown.type == "counter" else "")
+                labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+                yield f"`{name}`", shown.type, labels, shown.documentation
+
+    return table(("Metric", "Type", "Labels", "Meaning"), rows())
+
+
+def fates() -> str:
+    rows = ((f"`{fate.outcome}`", f"`{fate.reason}`", fate.fault, fate.meaning) for fate in outcomes.TABLE)
+    return table(("Outcome", "Reason", "Whose doing", "Meaning"), rows)
+
+
+def commands() -> str:
+    """A section a command: its usage, what it does, its options."""
+    return "\n\n".join(_sections("collector", typer.main.get_command(app)))
+
+
+def _sections(path: str, command: Any) -> Iterator[str]:
+    for name, child in sorted(getattr(command, "commands", {}).items()):
+        yield from _sections(f"{path} {name}", child)
+    if hasattr(command, "commands"):
+        return
+    arguments = [
+        param for param in command.params if param.param_type_name == "argument" and not param.hidden
+    ]
+    usage = " ".join([path, *(param.name.upper() for param in arguments)])
+    rows = [
+        (", ".join(f"`{opt}`" for opt in param.opts), param.help or "")
+        for param in command.params
+        if param.param_type_name == "option"
+    ]
+    options = "\n\n" + table(("Option", "Meaning"), iter(rows)) if rows else ""
+    yield f"### `{usage}`\n\n{' '.join(command.help.split())}{options}"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "settings.md": settings,
+    "metrics.md": metric_names,
+    "outcomes.md": fates,
+    "cli.md": commands,
+}
+
+
+def written(document: str) -> str:
+    """What stands between the marks of a document."""
+    found = re.search(f"{re.escape(BEGIN)}\n\n(.*)\n\n{re.escape(END)}", document, re.DOTALL)
+    return found[1] if found else ""
+
+
+def main() -> None:
+    for name, make in TABLES.items():
+        file = DOCS / name
+        document = file.read_text()
+        parts = document.partition(BEGIN)
+        rest = parts[2].partition(END)[2]
+        file.write_text(f"{parts[0]}{BEGIN}\n\n{make()}\n\n{END}{rest}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Settings come from the environment, the command line wins, and a bad one is told in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from collector.settings import BadSetup, Settings, load
+
+
+def test_the_defaults_keep_the_promises() -> None:
+    settings = load()
+    assert settings.durability == "always"
+    assert settings.check_server
+    assert settings.host == "127.0.0.1"  # nobody outside this machine is let in unasked
+
+
+def test_the_environment_is_read_and_the_command_line_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLLECTOR_PORT", "8001")
+    monkeypatch.setenv("COLLECTOR_DATA_DIR", "/srv/collector")
+    assert (load().port, load().data_dir) == (8001, Path("/srv/collector"))
+    assert load(port=8002, data_dir=None) == load().model_copy(update={"port": 8002})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "eighty"), ("PORT", "65536"), ("PARTITIONS", "0"), ("DURABILITY", "no"), ("HIGH_WATER", "1.5")],
+)
+def test_a_bad_value_is_told_in_one_line_with_its_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"COLLECTOR_{name}", value)
+    with pytest.raises(BadSetup) as refused:
+        load()
+    assert str(refused.value).startswith(f"COLLECTOR_{name}: ")
+    assert "Mend: " in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_setting_cannot_be_changed_later() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load().port = 1  # type: ignore[misc]
+
+
+def test_the_archive_and_the_url_follow_from_the_others() -> None:
+    assert load(data_dir="/srv/c").archive == Path("/srv/c/archive")
+    assert load(archive_dir="/mnt/a").archive == Path("/mnt/a")
+    assert load(port=9).url == "http://127.0.0.1:9"
+    assert load(public_url="https://c.shop.example/").url == "https://c.shop.example"
+
+
+def test_every_setting_has_a_meaning() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
