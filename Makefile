@@ -1,6 +1,7 @@
 # make run    everything on this machine, at http://127.0.0.1:8000
 # make test   every test: Python, tag, browser        make check   lint, types, shape
 # make bench  the benchmarks                          make tables  the tables of docs/ from the code
+# make load   a minute of shoppers, whose account must close
 
 # The first Python ≥ 3.11 that can make a virtual environment; PYTHON=… decides otherwise.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -8,11 +9,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 ROOT_ON_DEBIAN = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 
-.PHONY: run test check bench tables browser server
+.PHONY: run test check load bench tables browser server
 .DELETE_ON_ERROR:
 
 run: .venv/run.stamp
-	@exec .venv/bin/python -m collector up $(ARGS)
+	@exec .venv/bin/python -m collector up --demo $(ARGS)
 
 test: .venv/test.stamp js/node_modules/stamp browser server
 	@.venv/bin/python -m pytest $(ARGS)
@@ -21,6 +22,9 @@ check: .venv/test.stamp
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+load: .venv/bench.stamp
+	.venv/bin/python -m loadtest.load $(ARGS)
 
 bench: .venv/bench.stamp
 	.venv/bin/python -m loadtest.bench $(ARGS)

@@ -3,6 +3,7 @@
 import math
 import re
 import zlib
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -11,7 +12,7 @@ Scalar = str | int | float
 Source = Literal["web", "server", "import"]
 
 
-class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """One normalised event: the same values are streamed, matched live, archived and scanned.
 
     Nothing after this type coerces, trims or lower-cases, so the live and the past form of a rule agree.
@@ -114,6 +115,8 @@ ALIASES = {"pageview": "pagevisit", "purchase": "checkout"}
 
 def canonical_name(name: str) -> str:
     """The event's canonical name: lower-cased; underscores dropped where that gives a listed name."""
+    if name in NAMES:  # as nearly all are: a twentieth of the time
+        return name
     name = name.strip().lower()
     bare = name.replace("_", "")
     bare = ALIASES.get(bare, bare)
@@ -133,9 +136,7 @@ def scalar(value: object) -> Scalar | None:
     exact. true and false become text. null, lists, objects, NaN and infinities have no form.
     """
     if isinstance(value, str):
-        if not PLAIN.fullmatch(value) or (len(value) > 15 and len(re.sub(r"^-?[0.]*|\.", "", value)) > 15):
-            return value
-        return normal_number(float(value))
+        return _known_text(value) if len(value) <= SHORT else _text(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -143,6 +144,17 @@ def scalar(value: object) -> Scalar | None:
     if isinstance(value, float) and math.isfinite(value):
         return normal_number(value)
     return None
+
+
+def _text(value: str) -> Scalar:
+    if not PLAIN.fullmatch(value) or (len(value) > 15 and len(re.sub(r"^-?[0.]*|\.", "", value)) > 15):
+        return value
+    return normal_number(float(value))
+
+
+# The same products, currencies and countries come again and again: a look-up takes a tenth of the time.
+SHORT = 64  # characters; longer ones are rare and would fill memory
+_known_text = lru_cache(maxsize=16_384)(_text)
 
 
 def normal_number(number: float) -> int | float:

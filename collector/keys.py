@@ -19,12 +19,13 @@
 | {p}:ids:<generation>:<bucket> | set of ints | event ids seen (keyed 63-bit hashes), small enough to stay an intset |
 | {p}:imports | hash | <tag>:<file digest> → last line appended to this partition |
 | {p}:tags | set | tags with anything in this partition |
-| {p}:<tag>:meta | hash | visitors, next (ordinal), buckets |
+| {p}:wanting | set | tags of which a leaf may want more past |
+| {p}:<tag>:meta | hash | visitors, next (ordinal), buckets, version (the last one given to a chunk) |
 | {p}:<tag>:dict:<bucket> | hash | visitor key → ordinal |
 | {p}:<tag>:ids:<page> | hash | ordinal mod 64 → visitor key |
 | {p}:<tag>:free | list | ordinals to use again |
 | {p}:<tag>:leaves | set | leaf ids |
-| {p}:<tag>:leaf:<leaf> | hash | condition, count, live_from, covered_from, wanted_from, after, touched |
+| {p}:<tag>:leaf:<leaf> | hash | condition, count, live_from, covered_from, wanted_from, filling_from, after, failed, touched |
 | {p}:<tag>:col:<leaf>:<plane>:<chunk> | string | u32 little-endian seconds by ordinal |
 | {p}:<tag>:ver:<leaf> | string | u32 version of each chunk |
 | {p}:<tag>:bars / :tombs | hash | visitor_mark() → Unix seconds T |
@@ -63,6 +64,10 @@ def events(number: int) -> str:
 
 def state(number: int) -> str:
     return f"{partition(number)}:state"
+
+
+def lease(number: int) -> str:
+    return f"{partition(number)}:lease"
 
 
 def tenant(number: int, tag: str) -> str:

@@ -30,5 +30,7 @@ FRESHNESS_SECONDS = Histogram(
 ARCHIVED = Counter("collector_archived_rows_total", "Rows that this worker wrote to the archive.")
 OWNED = Gauge("collector_owned_partitions", "Partitions whose lease this worker holds.")
 STREAM_EVENTS = Gauge("collector_stream_events", "Events in the partition's stream, trimmed or not yet.", ["partition"])
-LAG_EVENTS = Gauge("collector_lag_events", "Events behind the partition's audience cursor.", ["partition"])
+LAG_SECONDS = Gauge(
+    "collector_lag_seconds", "Age of the oldest event that waits to be applied; 0 when none does.", ["partition"]
+)
 REDIS_BYTES = Gauge("collector_redis_used_bytes", "used_memory of the Redis server.")

@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     cookie_days: int = Field(395, gt=0, le=400, description="Life of the visitor cookie, in days.")
     tag_cache_seconds: float = Field(1.0, ge=0, description="Seconds for which the edge trusts its copy of the tags.")
     dnt: bool = Field(True, description="Whether Do Not Track counts.")
+    tcf_vendor_id: int = Field(0, ge=0, le=65_535, description="The operator's id on the IAB's vendor list. 0: TCF strings are read for the publisher.")
     bot_filter: bool = Field(True, description="Whether crawlers' events are dropped on the browser and pixel routes.")
     batch_events: int = Field(2_000, gt=0, description="Events that a worker applies in one script call.")
     batch_merges: int = Field(8_000, gt=0, description="Column merges in one script call (about 2 µs each in the server).")

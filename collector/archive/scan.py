@@ -14,7 +14,7 @@ from collector.archive import rows, sql
 from collector.archive.manifest import Manifest, Past
 from collector.audience.rules import Rule
 from collector.connections import Redis
-from collector.event import CLICK_IDS, USER_DATA, StreamedEvent, decode_streamed
+from collector.event import CLICK_IDS, USER_DATA, StreamedEvent
 from collector.settings import Settings
 from collector.stream import read
 from collector.stream.partitions import Installation
@@ -142,9 +142,13 @@ class Archive:
                 entries += page
                 cursor = page[-1].id.decode()
             # Only what is archived is trimmed: while the archive cursor stood still, nothing went.
-            if not entries or manifest.past(tag).archived == past.archived:
-                events = ((*read.parse(entry.id), decode_streamed(entry.payload)) for entry in entries)
-                return past, [row for row in events if row[2].tag == tag and row[2].verdict != "none"]
+            behind = read.parse(past.newest) > read.parse(past.archived)
+            if not behind or manifest.past(tag).archived == past.archived:
+                return past, [
+                    (*read.parse(entry.id), event)
+                    for entry in entries
+                    if (event := read.decode(entry)) and event.tag == tag and event.verdict != "none"
+                ]
         raise Moved
 
 

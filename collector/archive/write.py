@@ -6,7 +6,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -16,7 +15,6 @@ from collector.archive import rows
 from collector.archive.manifest import File, Manifest, Past
 from collector.clock import DAY, Clock
 from collector.connections import Redis
-from collector.event import StreamedEvent, decode_streamed
 from collector.settings import Settings
 from collector.stream import read
 from collector.stream.partitions import Installation
@@ -75,7 +73,7 @@ class Writer:
         events = [
             (*read.parse(entry.id), event)
             for entry in entries
-            if (event := _decode(entry.payload)) and event.verdict != "none"
+            if (event := read.decode(entry)) and event.verdict != "none"
         ]
         events.sort(key=lambda row: row[2].tag)  # stable: by id within a tag
         files = []
@@ -163,14 +161,6 @@ class Writer:
 
     def _delete_at(self) -> float:
         return self._clock() + self._settings.garbage_seconds
-
-
-def _decode(payload: bytes) -> StreamedEvent | None:
-    """None for what the audience side dead-letters: it is counted and kept there."""
-    try:
-        return decode_streamed(payload)
-    except msgspec.DecodeError:
-        return None
 
 
 def _without(table: pa.Table, tombstones: dict[int, int]) -> pa.Table:

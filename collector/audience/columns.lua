@@ -146,8 +146,10 @@ local function merge_counted(t, leaf, count, chunk, offsets, times, first, last)
   return changed
 end
 
+-- Versions come from one counter a tag: those of a leaf that went and came back are new ones, too.
 local function touch(t, leaf, chunk)
-  redis.call('BITFIELD', t.tenant .. ':ver:' .. leaf, 'INCRBY', 'u32', '#' .. chunk, 1)
+  local version = redis.call('HINCRBY', t.tenant .. ':meta', 'version', 1)
+  redis.call('BITFIELD', t.tenant .. ':ver:' .. leaf, 'SET', 'u32', '#' .. chunk, version)
 end
 
 -- Merge times into a leaf's chunk: times[i] is a second when count is 1, else a list.

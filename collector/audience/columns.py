@@ -59,6 +59,7 @@ class LeafState(NamedTuple):
     covered_from: int
     wanted_from: int
     after: str  # the last visitor that a running backfill has merged
+    filling_from: int  # the second from which that one reads; later wishes for more wait until it has ended
     failed: str  # why the last backfill could not go on; empty when it could
 
 
@@ -118,6 +119,7 @@ class Columns:
                 "expire",
                 "slice",
                 "weigh",
+                "sated",
             )
         }
 
@@ -152,7 +154,8 @@ class Columns:
         pipeline.hmget(self._state, ["cursor", "archived"])
         for leaf in leaves:
             pipeline.hmget(
-                f"{tenant}:leaf:{leaf}", ["live_from", "covered_from", "wanted_from", "after", "failed"]
+                f"{tenant}:leaf:{leaf}",
+                ["live_from", "covered_from", "wanted_from", "after", "filling_from", "failed"],
             )
         (cursor, archived), *states = pipeline.execute()
         return Progress(
@@ -164,9 +167,12 @@ class Columns:
                     int(covered),
                     int(wanted),
                     (after or b"").decode(),
+                    int(filling or wanted),
                     (failed or b"").decode(),
                 )
-                for leaf, (live_from, covered, wanted, after, failed) in zip(leaves, states, strict=True)
+                for leaf, (live_from, covered, wanted, after, filling, failed) in zip(
+                    leaves, states, strict=True
+                )
                 if live_from
             },
         )
@@ -178,6 +184,14 @@ class Columns:
             self._client.hset(key, "failed", why)
         else:
             self._client.hdel(key, "failed")
+
+    def wanting(self) -> list[str]:
+        """The tags of which a leaf may want more past than its columns hold."""
+        return sorted(tag.decode() for tag in self._client.smembers(f"{self._prefix}:wanting"))
+
+    def sated(self, tag: str) -> None:
+        """Strike the tag from wanting(), if none of its leaves wants more."""
+        self._run("sated", self._prefix, tag)
 
     def weigh(self) -> dict[str, tuple[int, int]]:
         """What columns there are: tag → (ordinals, planes), 4 bytes for each pair."""
@@ -206,26 +220,23 @@ class Columns:
         self,
         tag: str,
         leaf: str,
-        live_from: str,
+        state: LeafState,
         after: str,
         rows: Iterable[tuple[str, list[int]]],
         *,
         new_after: str = "",
-        covered_from: int | None = None,
     ) -> bool:
-        """Merge past matches, (visitor, times latest first) in order of visitor.
+        """Merge past matches from state.filling_from on, (visitor, times latest first) in order of visitor.
 
-        `after` is the last visitor merged so far; covered_from ends the backfill. False when the leaf has changed or
+        `after` is the last visitor merged so far; no new one ends the backfill. False when the leaf has changed or
         another worker has moved on: nothing was done.
         """
         found = [(self.identity(tag, visitor), times) for visitor, times in rows]
         packed = pack([(who.hash, str(who.mark), times) for who, times in found])
-        covered = "" if covered_from is None else covered_from
         tenant = keys.tenant(self._partition, tag)
+        believed = (state.live_from, state.covered_from, after, state.filling_from)
         strings = [who.key for who, _ in found]
-        return bool(
-            self._run("backfill", tenant, leaf, live_from, after, new_after, covered, packed, *strings)
-        )
+        return bool(self._run("backfill", tenant, leaf, *believed, new_after, packed, *strings))
 
     def register(
         self, tag: str, leaf: str, condition: bytes, count: int, wanted_from: int, now: int

@@ -1,6 +1,9 @@
 """Rules live: which leaves an event matches, by look-ups that were prepared once for each kind of event."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
+from typing import cast
 
 import re2
 
@@ -9,6 +12,7 @@ from collector.event import Scalar, StreamedEvent
 
 Check = Callable[[StreamedEvent], bool]
 UrlTest = Callable[[str], bool]
+ValueTest = Callable[[Scalar], bool]
 _Found = tuple[int, tuple[UrlTest, ...]]  # a leaf's place, and what its URL must still pass
 
 FIRST = ("=", "starts_with", "contains", "matches", "!=", "not_contains")  # the surest finders first
@@ -189,35 +193,63 @@ def _equality(filter: Filter) -> tuple[Filter, tuple[Scalar, ...]] | None:
 
 def _check(filter: Filter) -> Check:
     key = filter.key
-    wanted = [_test(operator, operand) for operator, operand in filter.tests if operator != "!="]
+    wanted = [_test(*test) for test in filter.tests if test[0] not in ("!=", *ORDERS)]
+    if bounds := [(operator, operand) for operator, operand in filter.tests if operator in ORDERS]:
+        wanted.append(_between(bounds))
     unwanted = [operand for operator, operand in filter.tests if operator == "!="]
+    passes = reduce(_both, wanted) if wanted else _present
 
-    def check(event: StreamedEvent) -> bool:
+    def some(event: StreamedEvent) -> bool:
+        value = event.data.get(key)
+        if value is not None and passes(value):
+            return True
+        for item in event.line_items:
+            value = item.get(key)
+            if value is not None and passes(value):
+                return True
+        return False
+
+    def none(event: StreamedEvent) -> bool:
         values = [event.data[key]] if key in event.data else []
         values += [item[key] for item in event.line_items if key in item]
-        if not values or any(value in unwanted for value in values):
-            return False
-        return not wanted or any(all(test(value) for test in wanted) for value in values)
+        return bool(values) and not any(value in unwanted for value in values)
 
-    return check
+    return (lambda event: none(event) and some(event)) if unwanted else some
 
 
-def _test(operator: str, operand: Operand) -> Callable[[Scalar], bool]:
+def _both(one: ValueTest, other: ValueTest) -> ValueTest:
+    return lambda value: one(value) and other(value)
+
+
+def _present(value: Scalar) -> bool:
+    return True
+
+
+def _test(operator: str, operand: Operand) -> ValueTest:
     match operator, operand:
         case "in", tuple():
             chosen = frozenset(operand)
             return lambda value: value in chosen
         case "contains", str():
             return lambda value: operand in (value if isinstance(value, str) else str(value))
-        case ((">" | ">=" | "<" | "<="), int() | float()):
-            compare = ORDERS[operator]
-            return lambda value: not isinstance(value, str) and compare(value, operand)
     return lambda value: value == operand
 
 
-ORDERS: dict[str, Callable[[float, float], bool]] = {
-    ">": lambda value, operand: value > operand,
-    ">=": lambda value, operand: value >= operand,
-    "<": lambda value, operand: value < operand,
-    "<=": lambda value, operand: value <= operand,
-}
+ORDERS = (">", ">=", "<", "<=")
+
+
+def _between(bounds: Iterable[tuple[str, Operand]]) -> ValueTest:
+    """All comparisons of a filter as one. Past a bound means from the next double on."""
+    low, high = -math.inf, math.inf
+    for operator, operand in bounds:
+        bound = float(cast(float, operand))  # rules.py takes numbers only
+        match operator:
+            case ">":
+                low = max(low, math.nextafter(bound, math.inf))
+            case ">=":
+                low = max(low, bound)
+            case "<":
+                high = min(high, math.nextafter(bound, -math.inf))
+            case "<=":
+                high = min(high, bound)
+    return lambda value: not isinstance(value, str) and low <= value <= high

@@ -23,6 +23,9 @@ if redis.call('EXISTS', stream) == 1 then
   end
 end
 local leaf = redis.call('HMGET', key, 'live_from', 'covered_from', 'wanted_from')
--- The past can be read once the archive has it: ask for a flush.
-if tonumber(leaf[2]) > tonumber(leaf[3]) then redis.call('HSET', KEYS[1], 'flush_to', newest) end
+if tonumber(leaf[2]) > tonumber(leaf[3]) then
+  redis.call('SADD', ARGV[1] .. ':wanting', ARGV[2])
+  -- The past can be read once the archive has it: ask for a flush.
+  redis.call('HSET', KEYS[1], 'flush_to', newest)
+end
 return {leaf[1], newest}

@@ -112,7 +112,8 @@ class Sizes:
         """For each question: whether the visitor is a member, and the last match of the first condition (0: none)."""
         partition = self._installation.partition(tag, visitor)
         columns = Columns(self._client, self._installation, partition)
-        _, (known,) = columns.resolve(tag, [columns.identity(tag, visitor)])
+        who = columns.identity(tag, visitor)
+        _, (known,) = columns.resolve(tag, [who])
         if known.ordinal < 0:
             return [(False, 0)] * len(questions)
         first = known.ordinal - known.ordinal % PAGE
@@ -120,7 +121,10 @@ class Sizes:
         for question in questions:
             planes = question.planes()
             lasts = [*planes, (question.windows[0].leaf.id, 0)]
-            _, times, _ = columns.slice(tag, lasts, first, PAGE)
+            _, times, ids = columns.slice(tag, lasts, first, PAGE)
+            if ids.get(known.ordinal) != who.key:  # gone meanwhile, and another may have the ordinal
+                found.append((False, 0))
+                continue
             place = known.ordinal - first
             member = question.members(dict(zip(planes, times, strict=False)), PAGE)[place]
             found.append((bool(member), int(times[-1][place]) if place < len(times[-1]) else 0))

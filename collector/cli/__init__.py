@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from redis.exceptions import RedisError
 
-from collector.cli import audience, doctor, imports, key, roles, tag, up, visitor
+from collector.cli import audience, demo, doctor, imports, key, roles, tag, up, visitor
 from collector.settings import BadSetup
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command()(up.up)
 app.command()(roles.serve)
 app.command()(roles.worker)
+app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.add_typer(tag.app, name="tag")
 app.add_typer(key.app, name="key")

@@ -1,17 +1,20 @@
 """`collector serve` and `collector worker`: one role, until SIGTERM or Ctrl-C."""
 
 import asyncio
+import atexit
+import gc
 import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import orjson
 import typer
@@ -19,11 +22,13 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Lifespan, Receive, Scope, Send
 
 from collector import log, tags
 from collector.cli.options import DataDir, Port
 from collector.connections import AsyncRedis, Redis, Unavailable, check_server, open_async, open_redis
 from collector.ingest import described
+from collector.ingest.app import Endpoint
 from collector.ingest.app import routes as ingest_routes
 from collector.ingest.edge import Edge
 from collector.query import openapi
@@ -72,9 +77,9 @@ def serve(
             timeout_graceful_shutdown=GRACE,
         )
         server = Server(config, edge)
+        settle_memory()
         server.run(sockets=[listener])
-    if not server.started:
-        raise typer.Exit(1)
+    _leave(0 if server.started else 1)
 
 
 def worker(data_dir: DataDir = None) -> None:
@@ -86,7 +91,29 @@ def worker(data_dir: DataDir = None) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    settle_memory()
     loop.run(settings, stop)
+    _leave(0)
+
+
+def settle_memory() -> None:
+    """Take what is loaded out of the collector's sight, and let it look for cycles less often.
+
+    It found none, but took a quarter of the edge's time: requests make many objects that live for one round trip.
+    """
+    gc.collect()
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # DuckDB complains of whatever outlives the interpreter
+    gc.set_threshold(50_000, 20, 100)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without Python's own tidying: DuckDB's binding takes an idle thread that still knows a
+    connection for a leak, and a clean Ctrl-C would end in two pages about it.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def build(edge: Edge, client: AsyncRedis, installation: Installation, only: Part | None) -> Starlette:
@@ -116,7 +143,22 @@ def build(edge: Edge, client: AsyncRedis, installation: Installation, only: Part
         schemas = query.SCHEMAS
     document = orjson.dumps(openapi.document(operations, schemas))
     routes.append(Route("/openapi.json", lambda _: Response(document, media_type="application/json")))
-    return Starlette(routes=routes, lifespan=lifespan)
+    return App(routes=routes, lifespan=lifespan)
+
+
+class App(Starlette):
+    """Starlette, but fixed paths go straight to an endpoint that is an application of its own.
+
+    The edge's are: they turn every error into an answer themselves, and its middleware took 8 of their 60 µs.
+    """
+
+    def __init__(self, *, routes: list[Route], lifespan: Lifespan[Starlette]) -> None:
+        super().__init__(routes=routes, lifespan=lifespan)
+        self._direct = {route.path: route.app for route in routes if isinstance(route.endpoint, Endpoint)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        direct = self._direct.get(scope["path"]) if scope["type"] == "http" else None
+        await (direct(scope, receive, send) if direct else super().__call__(scope, receive, send))
 
 
 def _enter(settings: Settings, only: Part | None) -> Installation:

@@ -8,14 +8,15 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from collector import connections, embedded, leash, log, tags
-from collector.cli import roles
+from collector.cli import demo, roles
+from collector.cli.console import Console, say
 from collector.cli.options import DataDir, Port
 from collector.cli.snippet import snippet
 from collector.settings import BadSetup, Settings, load
@@ -32,8 +33,9 @@ MISUSE = 2
 class Child:
     """A role in a process of its own, started again when it dies."""
 
-    def __init__(self, role: str, environment: dict[str, str]) -> None:
+    def __init__(self, role: str, environment: dict[str, str], *options: str) -> None:
         self._role = role
+        self._options = options
         self._environment = environment
         self._pause = FIRST_PAUSE
         self._due = 0.0
@@ -47,7 +49,7 @@ class Child:
             if now >= self._due:
                 self._begun = now
                 self._process = leash.start(
-                    [sys.executable, "-m", "collector", self._role], env=self._environment
+                    [sys.executable, "-m", "collector", self._role, *self._options], env=self._environment
                 )
             return
         code = self._process.poll()
@@ -58,9 +60,7 @@ class Child:
             raise BadSetup(f"The {self._role} cannot work: see the line above.")
         if now - self._begun >= STEADY_SECONDS:
             self._pause = FIRST_PAUSE
-        typer.echo(
-            f"The {self._role} ended ({_ending(code)}); it starts again in {self._pause:g} s.", err=True
-        )
+        say(f"The {self._role} ended ({_ending(code)}); it starts again in {self._pause:g} s.")
         self._due = now + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
@@ -83,7 +83,13 @@ def _ending(code: int) -> str:
     return f"exit {code}" if code >= 0 else signal.Signals(-code).name
 
 
-def up(data_dir: DataDir = None, port: Port = None) -> None:
+def up(
+    data_dir: DataDir = None,
+    port: Port = None,
+    with_demo: Annotated[
+        bool, typer.Option("--demo", help="A small shop beside it, to see tag and audiences at work.")
+    ] = False,
+) -> None:
     """Run everything on this machine: the embedded server, the edge, the queries and a worker."""
     settings = load(data_dir=data_dir, port=port)
     log.configure("warning" if "log_level" not in settings.model_fields_set else settings.log_level)
@@ -93,26 +99,35 @@ def up(data_dir: DataDir = None, port: Port = None) -> None:
             signal.signal(number, lambda *_: stop.set())
     with roles.listen(settings) as probe:  # a taken port is said before anything is started
         settings = settings.model_copy(update={"port": probe.getsockname()[1]})
+        shop = demo.beside(settings) if with_demo else None
     with _server(settings) as server:
         key = roles.admin_key(settings)
-        welcome = _welcome(settings, _first_tag(settings), key)
-        children = [Child(role, _environment(settings, key)) for role in ("serve", "worker")]
+        welcome = _welcome(settings, _first_tag(settings), key, shop)
+        environment = _environment(settings, key)
+        children = [Child(role, environment) for role in ("serve", "worker")]
+        if shop is not None:
+            children.append(Child("demo", environment, "--port", str(shop)))
+        awaited = [f"{demo.inside(settings)}/readyz"]
+        if shop is not None:
+            awaited.append(f"{demo.inside(settings.model_copy(update={'port': shop}))}/shop/")
+        console = Console(demo.inside(settings), key)
         try:
-            _watch(children, server, settings, stop, welcome)
+            _watch(children, server, settings, stop, awaited, welcome, console)
         finally:
+            console.close()
             _stop(children)
     typer.echo(f"Stopped. Everything is kept in {settings.data_dir.absolute()}.")
 
 
 def _first_tag(settings: Settings) -> tags.Tag:
-    """The oldest tag; at the first start one for pages of this machine.
+    """The oldest tag but the demo shop's; at the first start one for pages of this machine.
 
     Raises BadSetup if the server will not do.
     """
     with connections.open_redis(settings) as client:
         connections.check_server(client, settings)
         open_installation(client, settings)
-        known = tags.list_tags(client)
+        known = [tag for tag in tags.list_tags(client) if tag.name != demo.TAG_NAME]
         if known:
             return known[0]
         origins = dict.fromkeys(
@@ -121,12 +136,20 @@ def _first_tag(settings: Settings) -> tags.Tag:
         return tags.create_tag(client, "my site", list(origins), "opt_in")[0]
 
 
-def _welcome(settings: Settings, tag: tags.Tag, key: str) -> str:
+def _welcome(settings: Settings, tag: tags.Tag, key: str, shop: int | None) -> str:
     kept = "" if settings.admin_key else f"  (kept in {settings.data_dir / 'admin.key'})"
     command = "collector" if shutil.which("collector") else f"{Path(sys.executable).parent / 'collector'}"
+    where = "" if settings.data_dir == Path("data") else f" --data-dir {settings.data_dir}"
+    address = "" if shop is None else demo.shop_url(settings, shop)
+    shop_line = f"\n  Demo shop   {address}" if address else ""
+    first = (
+        f"Open {address}, accept, put something in the cart: «Left a cart» grows by one."
+        if address
+        else f"{command} up --demo{where}   # with a shop, to see it all at work"
+    )
     return f"""
 Collector is ready at {settings.url}. Ctrl-C stops it; everything is kept.
-
+{shop_line}
   Admin key   {key}{kept}
   Tag         {tag.id}  ({tag.name}: {", ".join(tag.origins)})
 
@@ -135,9 +158,9 @@ Paste this into the pages of {tag.name}, before the end of head:
 {snippet(settings.url, tag)}
 
 Next:
-  {command} tag create NAME --origin https://shop.example   # a tag for another site
-  {command} tag snippet {tag.id}   # the lines above again
-  {command} doctor   # whether all is well
+  1. {first}
+  2. {command} tag create NAME --origin https://shop.example{where}   # a tag for a site of yours
+  3. curl -s {settings.url}/v1/audiences -H "Authorization: Bearer {key}"   # all audiences, with their sizes
 """
 
 
@@ -162,18 +185,21 @@ def _watch(
     server: embedded.Embedded | None,
     settings: Settings,
     stop: threading.Event,
+    awaited: list[str],
     welcome: str,
+    console: Console,
 ) -> None:
-    """Keep everything running until told to stop; greet once it is ready."""
+    """Keep everything running until told to stop; once all that is awaited answers, greet and tell what goes on."""
     greeted, late = False, time.monotonic() + START_SECONDS
     while not stop.is_set():
         if server is not None and not server.running:
-            typer.echo("The embedded server ended; it starts again.", err=True)
+            say("The embedded server ended; it starts again.")
             server.launch()
         for child in children:
             child.look()
-        if not greeted and _ready(settings):
+        if not greeted and all(map(_answers, awaited)):
             typer.echo(welcome)
+            console.start()
             greeted = True
         elif not greeted and time.monotonic() > late:
             typer.echo(
@@ -185,12 +211,11 @@ def _watch(
         stop.wait(LOOK_SECONDS)
 
 
-def _ready(settings: Settings) -> bool:
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104
+def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{host}:{settings.port}/readyz", timeout=2) as answer:
+        with urllib.request.urlopen(url, timeout=2) as answer:
             return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+    except OSError:
         return False
 
 

@@ -1,12 +1,14 @@
 """Decision: the verdict on an event, and the seal without which no stream takes it."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from collector.consent import gpp, tcf
+from collector.consent.bits import Unreadable
 from collector.consent.signals import WORDS, Signals, flag
 from collector.event import Event, StreamedEvent
 
@@ -95,18 +97,31 @@ class Decision(NamedTuple):
         )
 
 
-def decide(signals: Signals, regime: Regime, *, dnt: bool = True, event: Signals | None = None) -> Decision:
+def decide(
+    signals: Signals,
+    regime: Regime,
+    *,
+    now: float = 0.0,
+    vendor: int = 0,
+    dnt: bool = True,
+    event: Signals | None = None,
+) -> Decision:
     """What docs/consent.md makes of the signals: the most restrictive wins; what is malformed is never a yes.
 
-    event: what one event says beside its request. dnt: whether Do Not Track counts (a setting).
+    now: Unix seconds of receipt; without a clock every TCF string is from the future, and drops. vendor: for
+    whom those are read, by the IAB's list; 0 is the publisher. event: what one event says beside its request.
+    dnt: whether Do Not Track counts (a setting).
     """
-    evidence = _write([signals] if event is None else [signals, event])
-    return (_known if len(evidence) <= _SHORT else _decide)(evidence, regime, dnt)
+    speakers = (signals,) if event is None else (signals, event)
+    strings = tuple(vote for each in speakers for vote in _strings(each, regime, now, vendor))
+    evidence = _write(speakers)
+    return (_known if len(evidence) <= _SHORT else _decide)(evidence, regime, dnt, strings)
 
 
-def _decide(evidence: bytes, regime: Regime, dnt: bool) -> Decision:
+def _decide(evidence: bytes, regime: Regime, dnt: bool, strings: "tuple[_Vote, ...]") -> Decision:
     spoken = _read(evidence)
     votes = [vote for each in spoken for rule in RULES for vote in rule(each, regime)]
+    votes += strings
     agreed = any(vote.agrees for vote in votes)
     if dnt and any("yes" in (flag(each.dnt), flag(each.words.get("dnt"))) for each in spoken):
         if regime == "opt_out":
@@ -129,6 +144,7 @@ def _decide(evidence: bytes, regime: Regime, dnt: bool) -> Decision:
 
 
 # Visitors say few different things: a look-up takes 1 µs, a decision 8. Long ones are rare and would fill memory.
+# The votes of strings are part of the question, because they depend on the clock too.
 _SHORT = 512  # bytes
 _known = lru_cache(maxsize=4_096)(_decide)
 _write = msgspec.json.Encoder().encode
@@ -189,23 +205,6 @@ def _consent_mode(signals: Signals, regime: Regime) -> tuple[_Vote, ...]:
     return (_Vote("full" if said == ["granted"] * 3 else "limited", "words", agrees=True),)
 
 
-def _tcf(signals: Signals, regime: Regime) -> tuple[_Vote, ...]:
-    applies, text = flag(signals.words.get("gdpr")), signals.words.get("tcf")
-    if applies == "no":
-        return _NONE
-    if text is not None and text != "":
-        # Until there is a decoder no string can be read, and an unreadable one drops in both regimes.
-        return (_Vote("drop", "tcf", "consent_malformed"),)
-    if applies == "yes":
-        return (_Vote("drop", "gdpr", "consent_missing"),)
-    return _malformed("gdpr", regime) if applies == "malformed" else _NONE
-
-
-def _gpp(signals: Signals, regime: Regime) -> tuple[_Vote, ...]:
-    text = signals.words.get("gpp")
-    return _NONE if text is None or text == "" else _malformed("gpp", regime)  # as for TCF
-
-
 def _gpc(signals: Signals, regime: Regime) -> tuple[_Vote, ...]:
     if signals.gpc == "yes":
         return (_Vote("limited", "gpc", bars=True),)
@@ -234,10 +233,75 @@ RULES: tuple[Callable[[Signals, Regime], tuple[_Vote, ...]], ...] = (
     _shape,
     _setconsent,
     _consent_mode,
-    _tcf,
-    _gpp,
     _gpc,
     _opt_out,
     _opt_out_type,
     _attested,
 )
+
+
+def _strings(signals: Signals, regime: Regime, now: float, vendor: int) -> tuple[_Vote, ...]:
+    words = signals.words
+    if not words or words.keys().isdisjoint(_STRINGS):
+        return _NONE
+    return (*_tcf(words, regime, now, vendor), *_gpp(words, regime, now, vendor))
+
+
+_STRINGS = ("gdpr", "tcf", "gpp", "gpp_sid")
+
+
+def _tcf(words: Mapping[str, object], regime: Regime, now: float, vendor: int) -> tuple[_Vote, ...]:
+    applies, text = flag(words.get("gdpr")), words.get("tcf")
+    if applies == "no":
+        return _NONE
+    unclear = _malformed("gdpr", regime) if applies == "malformed" else _NONE
+    if text is not None and text != "":
+        return (_choice("tcf", text, now, vendor), *unclear)
+    return (_Vote("drop", "gdpr", "consent_missing"),) if applies == "yes" else unclear
+
+
+def _choice(signal: str, text: object, now: float, vendor: int) -> _Vote:
+    """A TCF string's vote. One that cannot be read, or not any more, drops in both regimes."""
+    try:
+        choice = tcf.read(text, vendor)
+    except Unreadable:
+        return _Vote("drop", signal, "consent_malformed")
+    if not choice.in_force(now):
+        return _Vote("drop", signal, "consent_malformed")
+    if choice.purposes >= {tcf.STORE, tcf.PROFILE}:
+        return _Vote("full", signal, agrees=True)
+    if tcf.STORE in choice.purposes and choice.purposes & {tcf.MEASURE_ADS, tcf.RESEARCH}:
+        return _Vote("limited", signal, agrees=True)
+    return _Vote("drop", signal, "consent_denied")
+
+
+def _gpp(words: Mapping[str, object], regime: Regime, now: float, vendor: int) -> tuple[_Vote, ...]:
+    text = words.get("gpp")
+    silent = text is None or text == ""
+    try:
+        ids = gpp.applying(words.get("gpp_sid"))
+        if ids is None:
+            return _NONE
+        sections = {} if silent else gpp.read(text)
+    except Unreadable:
+        return _malformed("gpp", regime)
+    votes: list[_Vote] = []
+    for id_ in ids or sections:  # where nobody said which apply, all do
+        section = sections.get(id_)
+        if isinstance(section, gpp.UsChoice):
+            votes += _us(section, regime)
+        elif section is not None:
+            votes.append(_choice("gpp", section, now, vendor))
+        elif id_ == gpp.TCF_EU:
+            if not words.get("tcf"):
+                votes.append(_Vote("drop", "gpp", "consent_missing"))
+        elif not silent:
+            votes += _malformed("gpp", regime)
+    return tuple(votes)
+
+
+def _us(choice: gpp.UsChoice, regime: Regime) -> tuple[_Vote, ...]:
+    if choice.child:
+        return (_Vote("drop", "gpp", "child"),)
+    opted_out = (_Vote("limited", "gpp", bars=True),) if choice.opted_out else (_Vote("full", "gpp"),)
+    return (*opted_out, *_malformed("gpp", regime)) if choice.odd else opted_out

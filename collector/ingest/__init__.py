@@ -7,5 +7,8 @@
 4. `commit.py` appends what waits, many requests in one round trip.
 5. `answer.py` writes the answer. A 2xx means on disk.
 
+A file is one more way in: `lines.py` reads events of the wire from it, `importing.py` has them judged by step 3 and
+appends them.
+
 `app.py` lists the routes over an `edge.py`; `endpoints.py` shows their steps, `operations.py` those for ops.
 """

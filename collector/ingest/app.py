@@ -29,10 +29,10 @@ ROUTES: tuple[tuple[str, str, endpoints.Handle], ...] = (
 
 def routes(edge: Edge) -> list[Route]:
     """The edge's routes, to be served alone or beside others."""
-    return [Route(path, _Endpoint(edge, method, path, handle)) for method, path, handle in ROUTES]
+    return [Route(path, Endpoint(edge, method, path, handle)) for method, path, handle in ROUTES]
 
 
-class _Endpoint:
+class Endpoint:
     """One route: whatever happens behind it, the caller gets an answer with a hint, and it is counted."""
 
     def __init__(self, edge: Edge, method: str, path: str, handle: endpoints.Handle) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from starlette.types import Receive
 
+from collector.event import scalar
 from collector.ingest.answer import Rejected
 from collector.ingest.caller import Caller
 from collector.settings import Settings
@@ -133,6 +134,8 @@ def request(body: bytes, settings: Settings) -> Request:
     if not isinstance(events, list):
         raise _bad_request("events is no list." if "events" in value else "events is missing.")
     sent_at = value.get("sent_at")
+    if isinstance(sent_at, str):
+        value["sent_at"] = sent_at = scalar(sent_at)
     if sent_at is not None and type(sent_at) not in (int, float):
         raise _bad_request("sent_at is no number of Unix milliseconds.")
     if len(events) > settings.max_events:

@@ -103,7 +103,13 @@ def judge(submission: Submission) -> Fates:
     """
     fates = Fates()
     settings, request = submission.settings, submission.request
-    decision = decide(submission.signals, submission.tag.regime, dnt=settings.dnt)
+    decision = decide(
+        submission.signals,
+        submission.tag.regime,
+        now=submission.now,
+        vendor=settings.tcf_vendor_id,
+        dnt=settings.dnt,
+    )
     shared = Shared(submission, decision)
     if decision.verdict == "withdrawal":
         shared.withdraw(fates)
@@ -204,7 +210,14 @@ class Shared:
             return self._decision
         own = Signals(consent=raw.get("consent"), opt_out=raw.get("opt_out"), opt_out_type=opt_out_type)
         it = self._submission
-        return decide(it.signals, it.tag.regime, dnt=it.settings.dnt, event=own)
+        return decide(
+            it.signals,
+            it.tag.regime,
+            now=it.now,
+            vendor=it.settings.tcf_vendor_id,
+            dnt=it.settings.dnt,
+            event=own,
+        )
 
     def _visitor(self, raw: dict[str, Any], identities: dict[str, str], decision: Decision) -> str:
         it = self._submission

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ from collector import keys
 from collector.archive.manifest import Manifest
 from collector.clock import Clock
 from collector.connections import Redis
-from collector.consent import ConsentedEvent, Signals, decide
+from collector.consent import ConsentedEvent, Decision, Signals, decide
+from collector.event import Event
 from collector.ingest import normalise
 from collector.ingest.fates import Fates, Shared, Submission
 from collector.ingest.lines import File, Line, Unreadable, is_number
@@ -66,6 +68,23 @@ class Refusal(NamedTuple):
     why: str
 
 
+class _Batch(Fates):
+    """Takes what is sealed together with its line; the fates themselves come back from the streams."""
+
+    __slots__ = ("line", "lines")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = (0, False)
+        self.lines: list[Sealed] = []
+
+    def seal(self, event: Event, decision: Decision) -> None:
+        self.lines.append((*self.line, decision.seal(event)))
+
+    def withdraw(self, event: Event, decision: Decision) -> None:
+        self.lines.append((*self.line, decision.withdrawal(event)))
+
+
 _read_head = msgspec.json.Decoder(Head).decode
 _write_head = msgspec.json.Encoder().encode
 
@@ -99,10 +118,12 @@ class Import:
     def begin(self, attested: str, *, shift: bool) -> Head:
         """The ledger's head: of the run that was first to begin, else a new one.
 
-        shift: put the file's last event at this second. Raises BadSetup when the first run did not shift.
+        shift: put the file's last event at this second. Raises BadSetup when the first run did not shift, and
+        NoWorker as run() does.
         """
         head = self._head()
         if head is None:
+            self._await_room()
             now = int(self._clock())
             head = Head(started_at=now, attested=attested)
             if shift and (last := self._file.last_time(now)):
@@ -119,8 +140,11 @@ class Import:
     def run(self, head: Head) -> Iterator[int]:
         """Append every line that is not yet; yields the line that it has come to, now and then.
 
-        Raises NoWorker when Redis is full and nobody drains it, and redis errors when it stays away.
+        A finished import is a no-op. Raises NoWorker when Redis is full and nobody drains it, and redis errors when
+        it stays away.
         """
+        if head.finished_at:
+            return
         noted = time.monotonic()
         with ThreadPoolExecutor(1, "append") as sender:  # the next lines are read while these are appended
             pending: tuple[int, Future[list[int]]] | None = None
@@ -129,7 +153,10 @@ class Import:
                     self._settle(pending[1].result())
                     if time.monotonic() - noted > LOOK:
                         noted = time.monotonic()
-                        self._save(head, lines=pending[0])
+                        with suppress(
+                            Disconnected, TooSlow
+                        ):  # a note for people; partitions know their lines
+                            self._save(head, lines=pending[0])
                 pending = number, sender.submit(self._append, batch)
                 yield number
             if pending:
@@ -186,14 +213,15 @@ class Import:
             self._installation.secret,
             may_hold_nul=False,
         )
-        shared = Shared(submission, decide(signals, self._tag.regime, dnt=self._settings.dnt))
+        shared = Shared(
+            submission, decide(signals, self._tag.regime, dnt=self._settings.dnt)
+        )
         lines = self._file.lines()
         while some := list(islice(lines, BATCH)):
             yield some[-1].number, self._seal(some, shared, head.shift)
 
     def _seal(self, lines: list[Line], shared: Shared, shift: int) -> list[Sealed]:
-        fates = Fates()
-        sealed: list[Sealed] = []
+        batch = _Batch()
         digest = self._file.digest[:16]
         for number, event in lines:
             if isinstance(event, Unreadable):
@@ -201,15 +229,14 @@ class Import:
                 continue
             try:
                 own_id = normalise.identifier(event)
+                batch.line = number, bool(own_id)
                 if shift and is_number(at := event.get("event_time")):
                     event["event_time"] = at + shift
-                shared.take(event, own_id or f"{digest}:{number}", fates)
+                shared.take(event, own_id or f"{digest}:{number}", batch)
             except Refused as refused:
                 meaning = BY_REASON["refused", refused.reason].meaning
                 self._refuse(Refusal(number, refused.reason, meaning.rstrip(".")))
-            if len(fates.sealed) > len(sealed):  # also for a withdrawal, which is refused as an event
-                sealed.append((number, bool(own_id), fates.sealed[-1]))
-        return sealed
+        return batch.lines
 
     def _refuse(self, refusal: Refusal) -> None:
         self.counts["refused"] += 1

@@ -127,19 +127,22 @@ class File:
         return event
 
     def _rows(self) -> Iterator[tuple[int, list[str] | csv.Error]]:
+        """(number of the line that it begins on, the cells of a row or what is wrong with it)."""
         with (
             self._content() as content,
             io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="") as text,
         ):
             reader = csv.reader(text, strict=True)
+            number = 1
             while True:
-                number = reader.line_num + 1
                 try:
-                    yield number, next(reader)
+                    for row in reader:
+                        yield number, row
+                        number = reader.line_num + 1
+                    return
                 except csv.Error as error:
                     yield number, error
-                except StopIteration:
-                    return
+                    number = reader.line_num + 1
 
     def _header(self, row: list[str] | csv.Error) -> list[str]:
         if isinstance(row, csv.Error):
@@ -159,12 +162,14 @@ class File:
     def _csv_lines(self) -> Iterator[Line]:
         rows = self._rows()
         names = self._header(next(rows)[1])
-        event_of, width = _reader(names), len(names)
+        event_of, width, most = _reader(names), len(names), self._settings.max_event_bytes
         for number, row in rows:
             if isinstance(row, csv.Error):
                 yield Line(number, Unreadable("bad_event", f"it is no CSV ({row})"))
             elif len(row) == width:
-                yield Line(number, self._unfit("".join(row)) or event_of(row))
+                text = "".join(row)
+                fits = text.isascii() and len(text) <= most and "\0" not in text
+                yield Line(number, event_of(row) if fits else self._unfit(text) or event_of(row))
             elif row:
                 why = f"it has {len(row)} cells and the header {width}"
                 yield Line(number, Unreadable("bad_event", why))
@@ -173,7 +178,7 @@ class File:
         if "\0" in text:
             return NUL
         try:
-            size = len(text) if text.isascii() else len(text.encode())
+            size = len(text.encode())
         except UnicodeEncodeError:
             return Unreadable("bad_event", "it is no UTF-8")
         return self._too_large() if size > self._settings.max_event_bytes else None
@@ -202,6 +207,8 @@ def _reader(names: list[str]) -> Callable[[list[str]], Event]:
 
 def instant(text: str) -> str | int | float | None:
     """Unix seconds of a text, which may be ISO 8601; the text itself when it is neither, None when it is empty."""
+    if text.isdecimal() and text.isascii():
+        return int(text[:20])  # as much as tells that it is no time
     if not text:
         return None
     number = scalar(text)

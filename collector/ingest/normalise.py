@@ -104,6 +104,8 @@ def instant(given: object, *, source: Source, now: float, sent_at: float | None,
         if source == "import":
             raise Refused("bad_time")
         return receipt
+    if isinstance(given, str):
+        given = scalar(given)  # pages send numbers as text
     if (type(given) is not int and type(given) is not float) or not 0 <= given < MILLISECONDS:
         raise Refused("bad_time")
     corrected = math.floor(given if sent_at is None else given + (now - sent_at / 1000))

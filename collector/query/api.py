@@ -16,7 +16,7 @@ from collector.audience.rules import RuleError
 from collector.connections import Unavailable
 from collector.query import export
 from collector.query.access import Denied, caller, check_tag
-from collector.query.engine import IDENTITIES, BadQuestion, Engine, history
+from collector.query.engine import IDENTITIES, BadQuestion, Engine, NotReady, history
 from collector.settings import BadSetup
 from collector.tags import ApiKey, Role
 
@@ -258,6 +258,8 @@ def _answer(
     except Unavailable as error:
         logger.warning("redis_unavailable", error=type(error).__name__)
         return _error(503, "unavailable", "Redis does not answer.", "Try again.", {"retry-after": "5"})
+    except NotReady as unready:
+        return _error(409, "not_ready", str(unready), "Wait for the status READY.", {"retry-after": "1"})
     except Moved:
         return _error(
             503, "busy", "The archive changed while it was read.", "Try again.", {"retry-after": "1"}

@@ -29,6 +29,10 @@ class BadQuestion(ValueError):
         self.message = message
 
 
+class NotReady(Exception):
+    """An audience is still being filled, so its members are not known yet. The message says how far it is."""
+
+
 class Engine:
     """Answers questions. Blocks, and is safe to use from several threads.
 
@@ -45,6 +49,7 @@ class Engine:
         self.clock = clock
         self._sizes = Sizes(client, installation)
         self._archive = Archive(client, installation, settings)
+        self._ready: set[tuple[str, int, bytes]] = set()  # a few hundred bytes for each audience and edit
 
     def describe(self, audiences: Sequence[Audience]) -> list[dict[str, Any]]:
         """Audiences as the API shows them: the record, how far it is, and its size now."""
@@ -55,14 +60,16 @@ class Engine:
 
     def size(
         self, audience: Audience, lookback_days: int | None = None, as_of: str | None = None
-    ) -> tuple[int, int]:
+    ) -> tuple[int | None, int]:
         """(size, the whole second used): now from the columns, at a past instant from the archive.
 
+        The size now is None until the columns are filled: a number would be wrong, and nobody could see it.
         Raises rules.RuleError for a lookback that the rule cannot take, BadQuestion for an instant without an answer.
         """
         at = self._instant(as_of)
         if as_of is None:
-            return self._sizes.size(audience.tag, audience.question(at, lookback_days)), at
+            question = audience.question(at, lookback_days)
+            return (None if self._unready(audience) else self._sizes.size(audience.tag, question)), at
         rule = audience.parsed()
         floor = 0 if rule.prefill else audience.created_at
         return self._archive.size(audience.tag, rule, at=at, floor=floor, lookback=lookback_days), at
@@ -83,7 +90,12 @@ class Engine:
         """(cursor of what comes next, members) run by run, from a cursor on; the last cursor is empty.
 
         Identities other than the visitor's id are joined from the archive: the ones seen with full consent.
+        Raises NotReady.
         """
+        self._need_ready(audience)
+        return self._members(audience, kind, cursor)
+
+    def _members(self, audience: Audience, kind: Identity, cursor: str) -> Iterator[tuple[str, list[str]]]:
         question = audience.question(self._instant(None))
         for following, visitors in self._sizes.members(audience.tag, question, cursor):
             if kind == "visitor" or not visitors:
@@ -92,11 +104,13 @@ class Engine:
                 yield following, self._archive.identities(audience.tag, visitors, COLUMNS[kind])
 
     def overlap(self, audiences: Sequence[Audience]) -> tuple[list[list[int]], int]:
-        """(pairwise sizes, the whole second used) of audiences of one tag. Raises BadQuestion."""
+        """(pairwise sizes, the whole second used) of audiences of one tag. Raises BadQuestion, NotReady."""
         if len({audience.tag for audience in audiences}) != 1:
             raise BadQuestion(
                 "ids", "must be audiences of one tag: visitors of two sites are not comparable."
             )
+        for audience in audiences:
+            self._need_ready(audience)
         at = self._instant(None)
         return self._sizes.overlap(audiences[0].tag, [audience.question(at) for audience in audiences]), at
 
@@ -124,6 +138,21 @@ class Engine:
         partition = self._installation.partition(tag, visitor)
         Columns(self.client, self._installation, partition).forget(tag, visitor, "tombstone", until)
         return until
+
+    def _unready(self, audience: Audience) -> str:
+        """Why the columns do not answer for an audience yet; empty when they do. What is ready stays so."""
+        version = (audience.id, audience.updated_at, bytes(audience.rule))
+        if version in self._ready:
+            return ""
+        (standing,) = self.registry.standings([audience])
+        if standing.status != "READY":
+            return standing.reason
+        self._ready.add(version)
+        return ""
+
+    def _need_ready(self, audience: Audience) -> None:
+        if reason := self._unready(audience):
+            raise NotReady(f"Audience {audience.id} is not ready. {reason}")
 
     def _instant(self, as_of: str | None) -> int:
         now = self.clock()

@@ -34,6 +34,7 @@ AUDIENCE = record(
 )
 SCHEMAS: dict[str, Schema] = {"Audience": AUDIENCE}
 GONE = {404: ("No such audience for this key.", ERROR)}
+UNREADY = {409: ("It is INITIALIZING.", ERROR)}
 BAD = {
     400: ("The body cannot be read.", ERROR),
     422: ("Something in it cannot be taken; the message names it.", ERROR),
@@ -177,7 +178,7 @@ TABLE: tuple[tuple[Operation, api.Handle], ...] = (
                         "size",
                         "lookback_days",
                         "as_of",
-                        size=WHOLE,
+                        size=nullable(WHOLE),
                         lookback_days=nullable(WHOLE),
                         as_of=INSTANT,
                     ),
@@ -217,6 +218,7 @@ TABLE: tuple[tuple[Operation, api.Handle], ...] = (
             {
                 200: ("One a line; with a cursor, X-Next-Cursor tells how to go on.", "application/x-ndjson"),
                 **GONE,
+                **UNREADY,
                 422: BAD[422],
             },
             {
@@ -242,6 +244,7 @@ TABLE: tuple[tuple[Operation, api.Handle], ...] = (
                     record("ids", "sizes", "as_of", ids=some(TEXT), sizes=some(some(WHOLE)), as_of=INSTANT),
                 ),
                 **GONE,
+                **UNREADY,
                 422: BAD[422],
             },
             {"ids": (TEXT, "Audience ids of one tag, with commas between them.")},

@@ -13,6 +13,10 @@ local stride = 3
 if ledger ~= '' then stride = 4 end
 local generation = math.floor(tonumber(redis.call('TIME')[1]) / window)
 
+-- As many as grow() has made by the time that there are `count` ids: a bucket more whenever all are full and one
+-- id more comes.
+local function buckets_of(count) return math.max(math.ceil(count / LOAD), 1) end
+
 local function open(stream)
   local base = string.sub(stream, 1, -7) -- drop 'events'
   local counts = redis.call('HMGET', base .. 'ids', generation, generation - 1)
@@ -22,8 +26,8 @@ local function open(stream)
   if ledger ~= '' then lines = tonumber(redis.call('HGET', base .. 'imports', ledger)) or 0 end
   return {
     stream = stream, base = base, count = count, before = count, lines = lines, line = lines,
-    buckets = math.floor(count / LOAD) + 1,
-    previous = previous > 0 and math.floor(previous / LOAD) + 1 or 0,
+    buckets = buckets_of(count),
+    previous = previous > 0 and buckets_of(previous) or 0,
     current_key = base .. 'ids:' .. generation .. ':',
     previous_key = base .. 'ids:' .. (generation - 1) .. ':',
   }

@@ -26,10 +26,17 @@ def open_installation(client: Redis, settings: Settings) -> Installation:
 
     Raises BadSetup when the settings ask for another number of partitions than there are.
     """
-    client.hsetnx(keys.INSTALLATION, "secret", secrets.token_hex(32))
-    client.hsetnx(keys.INSTALLATION, "partitions", str(settings.partitions))
-    client.hsetnx(keys.INSTALLATION, "schema", SCHEMA)
-    secret, partitions, schema = client.hmget(keys.INSTALLATION, ["secret", "partitions", "schema"])
+    wanted = {
+        "secret": secrets.token_hex(32).encode(),
+        "partitions": str(settings.partitions).encode(),
+        "schema": SCHEMA,
+    }
+    if None in client.hmget(
+        keys.INSTALLATION, wanted
+    ):  # a full Redis takes no write, but its drainer must start
+        for name, value in wanted.items():
+            client.hsetnx(keys.INSTALLATION, name, value)
+    secret, partitions, schema = client.hmget(keys.INSTALLATION, wanted)
     if schema != SCHEMA:
         raise BadSetup(
             f"The data has schema {schema.decode()}, this version reads {SCHEMA.decode()}. "

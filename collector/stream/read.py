@@ -1,22 +1,31 @@
 """Read: a partition's entries after a cursor."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
+import msgspec
 from redis.exceptions import ResponseError
 
 from collector import keys
 from collector.connections import Redis
+from collector.event import StreamedEvent, decode_streamed
 from collector.stream import scripts
 
 START = "0-0"
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One entry of a stream: its id «ms-seq» and the event as it was written."""
 
     id: bytes
     payload: bytes
+
+
+def decode(entry: Entry) -> StreamedEvent | None:
+    """The event of an entry; None for what nobody can decode: the worker keeps it as a dead letter."""
+    try:
+        return decode_streamed(entry.payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def after(client: Redis, partition: int, cursor: str, count: int, last: str = "+") -> list[Entry]:

@@ -25,18 +25,22 @@ def fill(columns: Columns, writer: Writer, horizon: int) -> int:
 
     Matches before `horizon` (Unix seconds) are older than any lookback and left out.
     """
+    tags = columns.wanting()
+    known = columns.load().tags if tags else {}
     done = 0
-    for tag, row in columns.load().tags.items():
-        leaves = {leaf.id: leaf_of(leaf.condition.decode()) for leaf in row.leaves}
+    for tag in tags:
+        leaves = {leaf.id: leaf_of(leaf.condition.decode()) for leaf in known[tag].leaves}
         progress = columns.progress(tag, list(leaves))
         wanting = [
             (leaves[leaf], state)
             for leaf, state in progress.leaves.items()
             if state.wanted_from < state.covered_from
-            # Live and past meet at live_from: the scan may begin once the archive has come that far.
-            and read.parse(progress.archived) >= read.parse(state.live_from)
         ]
-        for group in _groups(wanting):
+        if not wanting:
+            columns.sated(tag)
+        # Live and past meet at live_from: the scan may begin once the archive has come that far.
+        archived = read.parse(progress.archived)
+        for group in _groups([leaf for leaf in wanting if archived >= read.parse(leaf[1].live_from)]):
             done += _fill(columns, writer, tag, group, horizon)
     return done
 
@@ -52,7 +56,7 @@ def _groups(wanting: list[Wanting]) -> Iterator[list[Wanting]]:
 
 def _fill(columns: Columns, writer: Writer, tag: str, group: list[Wanting], horizon: int) -> int:
     past = writer.manifest.past(tag)
-    spans = [sql.Span(leaf, max(state.wanted_from, horizon), state.covered_from) for leaf, state in group]
+    spans = [sql.Span(leaf, max(state.filling_from, horizon), state.covered_from) for leaf, state in group]
     query = sql.latest(spans, source="archived", marks="marks", until=read.parse(group[0][1].live_from))
     paths = [str(writer.manifest.path(tag, file.name)) for file in past.files]
     after = [state.after for _, state in group]
@@ -68,9 +72,7 @@ def _fill(columns: Columns, writer: Writer, tag: str, group: list[Wanting], hori
                         (row[0], row[1 + place]) for row in found if row[1 + place] and row[0] > after[place]
                     ]
                     last = found[-1][0]
-                    if not columns.backfill(
-                        tag, leaf.id, state.live_from, after[place], some, new_after=last
-                    ):
+                    if not columns.backfill(tag, leaf.id, state, after[place], some, new_after=last):
                         return 0  # another worker fills it, or the leaf is gone
                     after[place] = last
     except duckdb.Error as error:
@@ -83,9 +85,7 @@ def _fill(columns: Columns, writer: Writer, tag: str, group: list[Wanting], hori
         return 0
     done = 0
     for place, (leaf, state) in enumerate(group):
-        done += columns.backfill(
-            tag, leaf.id, state.live_from, after[place], [], covered_from=state.wanted_from
-        )
+        done += columns.backfill(tag, leaf.id, state, after[place], [])
         if state.failed:
             columns.fail(tag, leaf.id, "")
     return done

@@ -108,8 +108,16 @@ def expire_visitors(duty: Duty) -> None:
 
 
 def measure(duty: Duty) -> None:
-    length: int = duty.client.xlen(keys.events(duty.number))
-    metrics.STREAM_EVENTS.labels(f"{duty.number:02d}").set(length)
+    partition = f"{duty.number:02d}"
+    metrics.STREAM_EVENTS.labels(partition).set(duty.client.xlen(keys.events(duty.number)))
+    cursor = duty.client.hget(keys.state(duty.number), "cursor") or b"0-0"
+    waiting = read.after(duty.client, duty.number, cursor.decode(), 1)
+    lag = duty.clock() - read.parse(waiting[0].id)[0] / 1000 if waiting else 0.0
+    metrics.LAG_SECONDS.labels(partition).set(max(lag, 0.0))
+
+
+def measure_server(duty: Duty) -> None:
+    metrics.REDIS_BYTES.set(duty.client.info("memory")["used_memory"])
 
 
 def record_sizes(duty: Duty) -> None:
@@ -132,6 +140,7 @@ TABLE = (
     Chore("erase_rows", lambda settings: 1.0, erase_rows, slow=True),
     Chore("trim", lambda settings: 1.0, trim),
     Chore("measure", lambda settings: 5.0, measure),
+    Chore("measure_server", lambda settings: 5.0, measure_server, once=True),
     Chore("merge_files", lambda settings: 60.0, merge_files, slow=True),
     Chore("collect_garbage", lambda settings: 60.0, collect_garbage),
     Chore("retire_files", lambda settings: 3_600.0, retire_files, slow=True),

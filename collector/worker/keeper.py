@@ -3,7 +3,9 @@
 import threading
 from collections.abc import Sequence
 
-from collector import connections, log
+from redis.exceptions import RedisError
+
+from collector import log
 from collector.clock import Clock
 from collector.connections import Redis
 from collector.settings import Settings
@@ -58,7 +60,7 @@ class Keeper:
         for duty in duties:
             try:
                 chore.do(duty)
-            except connections.Unavailable as error:
+            except RedisError as error:  # not Unavailable: an OSError is the disk's
                 logger.warning("redis_unavailable", chore=chore.name, error=type(error).__name__)
                 stop.wait(1.0)
                 return

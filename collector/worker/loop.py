@@ -5,6 +5,7 @@ import secrets
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from prometheus_client import start_http_server
 
@@ -17,6 +18,9 @@ from collector.worker.keeper import Keeper
 from collector.worker.leases import Leases
 from collector.worker.partition import Partition
 
+# Partitions worked on at a time. Python computes for one of them; the others wait for Redis meanwhile.
+HANDS = 2
+TURN = 0.2  # seconds that a partition with a backlog may take before the others get a look
 RENEWALS = 5  # rounds in a lease's life: four may fail before the lease is lost
 
 logger = log.get("worker")
@@ -51,6 +55,7 @@ class Worker:
         self._leases = Leases(client, name, installation.partitions, settings.lease_seconds)
         self._partitions: dict[int, Partition] = {}
         self._next_round = 0.0
+        self._pool = ThreadPoolExecutor(HANDS, "apply")
         self.keepers = [
             Keeper(client, installation, settings, now, [chore for chore in chores.TABLE if chore.slow is slow])
             for slow in (False, True)
@@ -68,6 +73,7 @@ class Worker:
             stop.set()
             for thread in threads:
                 thread.join()
+            self._pool.shutdown()
             try:
                 self._leases.release()
             except connections.Unavailable:
@@ -98,17 +104,27 @@ class Worker:
             del self._partitions[number]
 
     def step(self) -> int:
-        """Read and apply one batch of every owned partition; how many events were committed."""
+        """Read and apply a batch or more of every owned partition; how many events were committed."""
         for number in self._leases.owned - set(self._partitions):
             self._partitions[number] = Partition(
                 self._client, self._installation, number, self._settings, self._clock
             )
-        done = 0
         cursors = {number: partition.cursor for number, partition in self._partitions.items()}
-        for number, entries in read.many(self._client, cursors, self._settings.batch_events).items():
-            if entries:
-                start = time.perf_counter()
-                done += self._partitions[number].apply(entries)
-                metrics.BATCH_SECONDS.observe(time.perf_counter() - start)
-                metrics.FRESHNESS_SECONDS.observe(max(self._clock() - read.parse(entries[0].id)[0] / 1000, 0))
+        waiting = read.many(self._client, cursors, self._settings.batch_events)
+        busy = [(self._partitions[number], entries) for number, entries in waiting.items() if entries]
+        return sum(self._pool.map(self._apply, busy))
+
+    def _apply(self, work: tuple[Partition, list[read.Entry]]) -> int:
+        """Apply a batch, and what waits behind it as long as whole batches do, for a while."""
+        partition, entries = work
+        done = 0
+        end = time.monotonic() + TURN
+        while entries:
+            start = time.perf_counter()
+            done += partition.apply(entries)
+            metrics.BATCH_SECONDS.observe(time.perf_counter() - start)
+            metrics.FRESHNESS_SECONDS.observe(max(self._clock() - read.parse(entries[0].id)[0] / 1000, 0))
+            if len(entries) < self._settings.batch_events or time.monotonic() > end:
+                break
+            entries = read.after(self._client, partition.number, partition.cursor, self._settings.batch_events)
         return done

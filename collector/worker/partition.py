@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from collector import log, metrics
 from collector.audience.columns import CHUNK, SEEN, Belief, Columns, Effects, TagRow
 from collector.audience.match import Matcher
 from collector.audience.rules import Leaf, leaf_of
 from collector.clock import DAY, Clock
 from collector.connections import Redis
-from collector.event import StreamedEvent, decode_streamed
+from collector.event import StreamedEvent
 from collector.settings import Settings
+from collector.stream import read
 from collector.stream.partitions import Installation
 from collector.stream.read import Entry
 
@@ -122,11 +121,14 @@ class Partition:
         reads again after the new cursor.
         """
         events, letters = decode_entries(entries)
+        # One for all commits of the batch: the clock may be set back in between.
+        horizon = int(self._clock()) - self._settings.longest_lookback_days * DAY
         done = 0
         try:
             self._put_marks(events)
+            self._resolve(events, horizon)
             while done < len(entries):
-                done += self._commit(entries, events, letters, done)
+                done += self._commit(entries, events, letters, done, horizon)
         except Stale:
             metrics.CONFLICTS.labels("apply").inc()
             self.reload()
@@ -156,11 +158,9 @@ class Partition:
         events: Sequence[StreamedEvent | None],
         letters: Sequence[tuple[str, bytes] | None],
         first: int,
+        horizon: int,
     ) -> int:
         """Commit as many events from `first` on as one script call may take; how many."""
-        horizon = int(self._clock()) - self._settings.longest_lookback_days * DAY
-        if first == 0:
-            self._resolve(events, horizon)
         batches: dict[str, Batch] = {}
         cost = 0
         last = first
@@ -247,6 +247,7 @@ class Partition:
             batch.tenant.next = batch.next
             del batch.tenant.free[: batch.taken]
         metrics.APPLIED.inc(last - first)
+        metrics.MERGES.inc(sum(len(merge[3]) for tag in effects.tags for merge in tag[4]))
         if effects.dead:
             metrics.EVENTS.labels("stream", "dead", "undecodable").inc(len(effects.dead))
             logger.warning("dead_letters", partition=self.number, count=len(effects.dead))
@@ -259,10 +260,7 @@ def decode_entries(
     events: list[StreamedEvent | None] = []
     letters: list[tuple[str, bytes] | None] = []
     for entry in entries:
-        try:
-            events.append(decode_streamed(entry.payload))
-            letters.append(None)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            events.append(None)
-            letters.append(("undecodable", entry.payload))
+        event = read.decode(entry)
+        events.append(event)
+        letters.append(None if event else ("undecodable", entry.payload))
     return events, letters

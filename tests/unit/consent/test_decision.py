@@ -51,7 +51,13 @@ def an_event(**overrides: Any) -> Event:
 @pytest.mark.parametrize("regime", REGIMES)
 @pytest.mark.parametrize("case", VECTORS, ids=[case["promise"] for case in VECTORS])
 def test_vector(case: dict[str, Any], regime: Regime) -> None:
-    decision = decide(signals(case), regime, dnt=case.get("honour_dnt", True))
+    decision = decide(
+        signals(case),
+        regime,
+        now=case.get("now", 0),
+        vendor=case.get("tcf_vendor_id", 0),
+        dnt=case.get("honour_dnt", True),
+    )
     assert {"verdict": decision.verdict, "reason": decision.refusal, "mark": decision.mark} == case["expect"][
         regime
     ]
@@ -65,7 +71,7 @@ anything = st.one_of(
     st.text(max_size=4),
     st.lists(st.just("granted"), max_size=1),
 )
-MEMBERS = (*GRANTED, "setconsent", "gdpr", "tcf", "gpp", "gpc", "dnt", "opt_out_type")
+MEMBERS = (*GRANTED, "setconsent", "gdpr", "tcf", "gpp", "gpp_sid", "gpc", "dnt", "opt_out_type")
 consents = st.one_of(anything, st.dictionaries(st.sampled_from(MEMBERS), anything))
 some_signals = st.builds(
     Signals,

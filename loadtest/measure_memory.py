@@ -1,0 +1,128 @@
+"""Memory: what a visitor, a leaf and an event id take in Redis."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from collector import clock, connections, keys
+from collector.audience.registry import Registry
+from collector.event import Event, encode
+from collector.ingest.commit import GROUP
+from collector.stream.append import Appender
+from collector.stream.read import Entry
+from collector.worker.partition import Partition
+from loadtest.report import Asked, Line, at_most
+from loadtest.rig import Rig
+from loadtest.traffic import GRANTED, events
+
+VISITOR_GOAL, LEAF_GOAL, ID_GOAL = 60.0, 4.5, 10.0  # bytes
+MANY = 1_000_000  # what the goals are for: with fewer, what there is once weighs on each
+BATCH = 2_000
+LEAVES = 3
+
+
+class Memory(NamedTuple):
+    used: int
+    resident: int
+
+
+def measure(asked: Asked) -> Iterator[Line]:
+    """Visitors through the worker's own step (a partition applies entries), ids through the append script."""
+    visitors = 100_000 if asked.quick else MANY
+    with Rig() as rig:
+        registry = Registry(rig.client, rig.installation, rig.settings, clock.system)
+        empty = _memory(rig)
+        for number in range(LEAVES):
+            registry.create(
+                rig.tag.id, "a leaf", "", {"event_data": {"value": {">=": -number}}, "prefill": False}
+            )
+        _apply(rig, visitors)
+        full = _memory(rig)
+        tenants = [keys.tenant(number, rig.tag.id) for number in range(rig.installation.partitions)]
+        for tenant in tenants:
+            for key in rig.client.scan_iter(f"{tenant}:col:*", count=1_000):
+                if b":seen:" not in key:
+                    rig.client.delete(key)
+        bare = _memory(rig)
+        known = sum(int(rig.client.hget(f"{tenant}:meta", "visitors")) for tenant in tenants)
+        beside = f"{known:,} visitors; used_memory {(bare.used - empty.used) / 2**20:,.0f} MiB"
+        yield at_most(
+            "Redis bytes a visitor: dictionary, ids, last seen",
+            (bare.used - empty.used) / known,
+            VISITOR_GOAL,
+            f"{beside}; resident {(full.resident - empty.resident) / known:,.1f} bytes a visitor "
+            f"with {LEAVES} leaves and the fragments of the filling",
+            digits=1,
+        )
+        yield at_most(
+            "Redis bytes a visitor and leaf",
+            (full.used - bare.used) / known / LEAVES,
+            LEAF_GOAL,
+            f"{LEAVES} leaves that everybody matches; the goals are for {MANY:,} visitors",
+            digits=2,
+        )
+    with Rig() as rig:
+        count = visitors
+        empty = _memory(rig)
+        asyncio.run(_append(rig, count))
+        for number in range(rig.installation.partitions):
+            rig.client.delete(keys.events(number))
+        full = _memory(rig)
+        yield at_most(
+            "Redis bytes an event id",
+            (full.used - empty.used) / count,
+            ID_GOAL,
+            f"{count:,} ids, streams deleted; resident {(full.resident - empty.resident) / count:,.1f} "
+            "with the room that the streams left",
+            digits=2,
+        )
+
+
+def _apply(rig: Rig, visitors: int) -> None:
+    """Every visitor once, in batches as large as the worker reads them."""
+    now = int(time.time()) + 1
+    waiting: list[list[Entry]] = [[] for _ in range(rig.installation.partitions)]
+    work = [
+        Partition(rig.client, rig.installation, number, rig.settings, clock.system)
+        for number in range(rig.installation.partitions)
+    ]
+    for number, sealed in enumerate(events(rig.tag.id, visitors, visitors, now), 1):
+        event = sealed.event
+        at = rig.installation.partition(event.tag, event.visitor)
+        waiting[at].append(Entry(b"%d-%d" % (now * 1000, number), encode(event)))
+        if len(waiting[at]) == BATCH:
+            work[at].apply(waiting[at])
+            waiting[at].clear()
+    for at, entries in enumerate(waiting):
+        if entries:
+            work[at].apply(entries)
+
+
+async def _append(rig: Rig, count: int) -> None:
+    """Events with ids, in groups as large as the edge's; small ones, since the streams go again."""
+    now = int(time.time())
+    small = (
+        GRANTED.seal(
+            Event(
+                tag=rig.tag.id,
+                visitor=f"{n * 2_654_435_761 % 2**32:032x}",
+                event="id",
+                event_id=str(n),
+                event_time=now,
+                received_at=now * 1000,
+            )
+        )
+        for n in range(count)
+    )
+    async with connections.open_async(rig.settings, timeout=30.0) as client:
+        appender = Appender(client, rig.installation, rig.settings)
+        while batch := list(islice(small, GROUP)):
+            await appender.append(batch)
+
+
+def _memory(rig: Rig) -> Memory:
+    rig.client.memory_purge()
+    info: dict[str, int] = rig.client.info("memory")
+    return Memory(info["used_memory"], info["used_memory_rss"])

@@ -1,0 +1,204 @@
+"""A real shop's 15 months are imported: every window, past and live, has the size that the file itself gives."""
+
+import csv
+import gzip
+import re
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from collector.clock import parse_iso
+from tests.conftest import Live
+
+FILE = Path(__file__).parents[3] / "shared" / "data" / "merchstore.csv.gz"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),  # the first test waits for a million events, twice
+    pytest.mark.skipif(
+        not FILE.exists(), reason="../shared/data/merchstore.csv.gz is not beside the checkout"
+    ),
+]
+
+DAY = 86_400
+END = "2021-02-01T00:00:00Z"
+CART: dict[str, Any] = {"event": "addtocart", "retention_days": 30}
+BOUGHT: dict[str, Any] = {"event": "checkout", "retention_days": 30}
+LEFT: dict[str, Any] = {**CART, "exclude": [{"event": "checkout"}]}
+OFTEN: dict[str, Any] = {**CART, "min_count": 3}
+APPAREL: dict[str, Any] = {**CART, "event_data": {"product_category": "Apparel"}}
+KNOWN = {  # from the README beside the file: days → cart, checkout, cart and not bought
+    1: (98, 0, 98),
+    7: (987, 99, 906),
+    14: (1_964, 434, 1_600),
+    30: (3_770, 807, 3_126),
+    60: (10_001, 2_543, 7_914),
+    92: (12_545, 4_066, 9_893),
+}
+
+
+class Row(NamedTuple):
+    time: int
+    visitor: str
+    event: str
+    category: str
+
+
+class Shop:
+    """A collector with a tag whose traffic has true times, and one whose last event was when its import began."""
+
+    def __init__(self, http: httpx.Client, folder: Path) -> None:
+        self._http = http
+        self._folder = folder
+        self.true, self.shifted = self.tag("true"), self.tag("shifted")
+        self.before = self.audience(self.shifted, LEFT)
+        self.import_file(self.true)
+        said = self.import_file(self.shifted, "--shift-end-to", "now")
+        (end_at,) = re.findall(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", said)
+        self.end_at = int(parse_iso(end_at))
+
+    def tag(self, name: str) -> str:
+        answer = self._http.post("/v1/tags", json={"name": name, "origins": ["https://shop.example"]})
+        tag: str = answer.raise_for_status().json()["tag"]
+        return tag
+
+    def import_file(self, tag: str, *more: str) -> str:
+        command = ["import", str(FILE), "--tag", tag, "--consent-attested", "the sample is anonymous", *more]
+        ran = subprocess.run(
+            [sys.executable, "-m", "collector", *command, "--data-dir", str(self._folder)],
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert (ran.returncode, ran.stderr) == (0, "")
+        return ran.stdout
+
+    def audience(self, tag: str, rule: dict[str, Any]) -> str:
+        answer = self._http.post("/v1/audiences", json={"tag": tag, "name": "a", "rule": rule})
+        audience: str = answer.raise_for_status().json()["id"]
+        return audience
+
+    def ready(self, tag: str, rule: dict[str, Any]) -> str:
+        """A new audience, once it is ready."""
+        audience, end = self.audience(tag, rule), time.monotonic() + 60
+        while (shown := self._http.get(f"/v1/audiences/{audience}").json())["status"] == "INITIALIZING":
+            assert time.monotonic() < end, shown
+            time.sleep(0.1)
+        assert shown["status"] in ("READY", "TOO_SMALL")
+        return audience
+
+    def size(self, audience: str, days: int = 30, as_of: str | None = None) -> tuple[int, int]:
+        """(size, the second it is of)."""
+        asked = {"lookback_days": str(days), **({"as_of": as_of} if as_of else {})}
+        answer = self._http.get(f"/v1/audiences/{audience}/size", params=asked).raise_for_status().json()
+        assert answer["lookback_days"] == days
+        return answer["size"], int(parse_iso(answer["as_of"]))
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    folder = tmp_path_factory.mktemp("merchstore")
+    environment = {"COLLECTOR_DATA_DIR": str(folder), "COLLECTOR_PORT": "0", "COLLECTOR_ADMIN_KEY": "k"}
+    live = Live(["up"], environment, folder / "up.out")
+    try:
+        live.await_text("Collector is ready")
+        found = re.search(r"ready at (http://\S+)\. ", live.text)
+        assert found
+        with httpx.Client(base_url=found[1], headers={"authorization": "Bearer k"}, timeout=60) as http:
+            yield Shop(http, folder)
+    finally:
+        live.stop()
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    """The file's carts and checkouts."""
+    with gzip.open(FILE, "rt", newline="") as text:
+        return [
+            Row(int(row["event_time"]), row["visitor"], row["event"], row["product_category"])
+            for row in csv.DictReader(text)
+            if row["event"] in ("addtocart", "checkout")
+        ]
+
+
+def brute_force(rows: list[Row], rule: dict[str, Any], days: int, at: int) -> int:
+    """The size, from the rows themselves."""
+    times: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if at - days * DAY <= row.time <= at:
+            times[row.visitor].append(row)
+
+    def matches(row: Row) -> bool:
+        return row.event == rule["event"] and ("event_data" not in rule or row.category == "Apparel")
+
+    return sum(
+        sum(map(matches, some)) >= rule.get("min_count", 1)
+        and not ("exclude" in rule and any(row.event == "checkout" for row in some))
+        for some in times.values()
+    )
+
+
+def moved(shop: Shop, rows: list[Row], last: int) -> list[Row]:
+    return [row._replace(time=row.time + shop.end_at - last) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def shifted(shop: Shop, rows: list[Row]) -> list[Row]:
+    """The rows as the second tag has them."""
+    with gzip.open(FILE, "rt") as text:
+        last = max(int(line.split(",", 1)[0]) for line in list(text)[1:])
+    return moved(shop, rows, last)
+
+
+@pytest.mark.parametrize("days", KNOWN)
+def test_every_window_of_the_past_has_its_known_size(shop: Shop, rows: list[Row], days: int) -> None:
+    at = int(parse_iso(END))
+    rules = (CART, BOUGHT, LEFT)
+    assert tuple(brute_force(rows, rule, days, at) for rule in rules) == KNOWN[days]
+    audiences = [shop.audience(shop.true, rule) for rule in rules]
+    assert [shop.size(audience, days, END) for audience in audiences] == [(size, at) for size in KNOWN[days]]
+
+
+@pytest.mark.parametrize("days", [*KNOWN, 540])
+def test_every_live_window_is_what_the_file_says(shop: Shop, shifted: list[Row], days: int) -> None:
+    size, at = shop.size(shop.before, days)
+    assert size == brute_force(shifted, LEFT, days, at)
+
+
+def test_an_audience_made_afterwards_knows_the_past(shop: Shop, shifted: list[Row]) -> None:
+    later = shop.ready(shop.shifted, {**LEFT, "retention_days": 92})
+    fresh = shop.ready(shop.shifted, {"event": ["addtocart"], "exclude": [{"event": ["checkout", "lead"]}]})
+    for days in KNOWN:
+        for audience in (later, fresh):
+            size, at = shop.size(audience, days)
+            assert size == brute_force(shifted, LEFT, days, at) > 0
+
+
+def test_an_audience_without_past_starts_at_nothing(shop: Shop) -> None:
+    assert shop.size(shop.ready(shop.shifted, {**LEFT, "prefill": False}))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "known"), [(OFTEN, 3_639), (APPAREL, 2_876)], ids=["min_count", "event_data"]
+)
+def test_counts_and_event_data_have_their_known_sizes(
+    shop: Shop, rows: list[Row], shifted: list[Row], rule: dict[str, Any], known: int
+) -> None:
+    assert shop.size(shop.audience(shop.true, rule), 30, END)[0] == known
+    assert brute_force(rows, rule, 30, int(parse_iso(END))) == known
+    size, at = shop.size(shop.ready(shop.shifted, rule))
+    assert size == brute_force(shifted, rule, 30, at)
+
+
+def test_the_same_file_again_changes_nothing(shop: Shop, shifted: list[Row]) -> None:
+    often = shop.ready(shop.shifted, OFTEN)
+    said = shop.import_file(shop.shifted, "--shift-end-to", "now")
+    assert "already" in said
+    size, at = shop.size(often)
+    assert size == brute_force(shifted, OFTEN, 30, at)
