@@ -128,20 +128,21 @@ class _Step:
 
     def __init__(self, leaves: Sequence[tuple[int, tuple[Filter, ...]]]) -> None:
         self.sure = tuple(place for place, filters in leaves if not filters)
-        self._others: list[tuple[int, tuple[Check, ...]]] = []
-        fields: dict[str, dict[Scalar, list[tuple[int, tuple[Check, ...]]]]] = {}
+        self._others: list[tuple[int, Check]] = []
+        fields: dict[str, dict[Scalar, list[tuple[int, Check | None]]]] = {}
         for place, filters in leaves:
             if not filters:
                 continue
             equality = next(filter(None, map(_equality, filters)), None)
             if not equality:
-                self._others.append((place, tuple(map(_check, filters))))
+                self._others.append((place, _every(list(map(_check, filters)))))
                 continue
             by, values = equality
             # A filter that is nothing but the equality needs no second look.
-            checks = tuple(_check(some) for some in filters if some is not by or len(some.tests) > 1)
+            checks = [_check(some) for some in filters if some is not by or len(some.tests) > 1]
             for value in values:
-                fields.setdefault(by.key, {}).setdefault(value, []).append((place, checks))
+                found = fields.setdefault(by.key, {}).setdefault(value, [])
+                found.append((place, _every(checks) if checks else None))
         self._fields = list(fields.items())
         self.undecided = bool(self._fields or self._others)
 
@@ -150,18 +151,24 @@ class _Step:
         found = [*self.sure]
         for key, by_value in self._fields:
             if key in data:
-                for place, checks in by_value.get(data[key], ()):
-                    if not checks or all(check(event) for check in checks):
+                for place, check in by_value.get(data[key], ()):
+                    if not check or check(event):
                         found.append(place)
             for item in event.line_items:
                 if key in item:
-                    for place, checks in by_value.get(item[key], ()):
-                        if place not in found and (not checks or all(check(event) for check in checks)):
+                    for place, check in by_value.get(item[key], ()):
+                        if place not in found and (not check or check(event)):
                             found.append(place)
-        for place, checks in self._others:
-            if all(check(event) for check in checks):
+        for place, other in self._others:
+            if other(event):
                 found.append(place)
         return found
+
+
+def _every(checks: Sequence[Check]) -> Check:
+    if len(checks) == 1:
+        return checks[0]
+    return lambda event: all(check(event) for check in checks)
 
 
 def _url_tests(tests: Iterable[tuple[str, str]]) -> tuple[UrlTest, ...]:

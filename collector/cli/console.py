@@ -16,6 +16,7 @@ SECONDS = 1.0
 LOG_SECONDS = 10.0  # where lines pile up instead of being written over
 SPARE = 20  # a question may take this share of the time, so that a console never slows its collector
 MOST = 3  # audiences in the line: the newest
+LONGEST_NAME = 18  # of an audience in it
 START = "\r\x1b[K"  # to the start of the line, and clear it
 _EVENTS = re.compile(rb'^collector_events_total\{outcome="(\w+)",reason="(\w*)".*\} ([\d.e+]+)$', re.M)
 
@@ -111,8 +112,10 @@ def told(seen: Seen, before: Seen | None) -> str:
         fresh = number - before.outcomes[outcome] if before else 0
         if number or outcome == "accepted":
             parts.append(f"{number:,} {outcome}" + (f" (+{fresh})" if fresh > 0 else ""))
-    sizes = [f"{name} {'…' if size is None else f'{size:,}'}" for name, size in seen.audiences]
-    return "  ·  ".join(["events: " + ", ".join(parts), *sizes])
+    sizes = [
+        f"{cut(name, LONGEST_NAME)} {'…' if size is None else f'{size:,}'}" for name, size in seen.audiences
+    ]
+    return " · ".join(["events: " + ", ".join(parts), *sizes])
 
 
 def cut(line: str, width: int) -> str:

@@ -1,6 +1,7 @@
 """`collector up`: everything on one machine, in one process tree that starts and stops as one."""
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +30,9 @@ STEADY_SECONDS = 60.0  # a child that lived so long starts from the first pause 
 STOP_SECONDS = 20.0  # what the contract gives a stop
 START_SECONDS = 60.0
 MISUSE = 2
+LEAST_BYTES = (
+    64 << 20
+)  # of free disk: the size at which Redis rewrites its AOF for the first time, by default
 
 
 class Child:
@@ -100,7 +105,7 @@ def up(
     with roles.listen(settings) as probe:  # a taken port is said before anything is started
         settings = settings.model_copy(update={"port": probe.getsockname()[1]})
         shop = demo.beside(settings) if with_demo else None
-    with _server(settings) as server:
+    with room(settings.data_dir), _server(settings) as server:
         key = roles.admin_key(settings)
         welcome = _welcome(settings, _first_tag(settings), key, shop)
         environment = _environment(settings, key)
@@ -117,6 +122,22 @@ def up(
             console.close()
             _stop(children)
     typer.echo(f"Stopped. Everything is kept in {settings.data_dir.absolute()}.")
+
+
+@contextlib.contextmanager
+def room(folder: Path) -> Iterator[None]:
+    """Raises BadSetup when the disk has no room to begin with, and when it has none left."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    mend = "Mend: free some, or choose another folder with --data-dir or COLLECTOR_DATA_DIR."
+    if free < LEAST_BYTES:
+        raise BadSetup(f"The disk of {folder} has {free >> 20} MB left, too little to keep events. {mend}")
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise BadSetup(f"The disk of {folder} is full; what was acknowledged is kept. {mend}") from None
 
 
 def _first_tag(settings: Settings) -> tags.Tag:

@@ -11,9 +11,9 @@ from collector.demo import shoppers
 from collector.demo.client import Client, Failed
 from collector.demo.shoppers import WITHDRAW, Act, Shopper
 
-AT_ONCE = 8  # people on the site: with a pause of about 2 s each, four events a second
-KNOWN = 400  # people who may come back
-RETURNING = 0.4
+AT_ONCE = 14  # people on the site: with a pause of about 2 s each, four events a second
+KNOWN = 60  # people who may come back: few, so that some do so within the first minutes
+RETURNING = 0.5
 AWAY_SECONDS = 1.0  # until the next person comes through a door
 SILENT = "silent"  # nothing was sent: the fate of a page seen without consent
 
@@ -80,7 +80,8 @@ class Crowd:
     def _next(self) -> Shopper:
         if self._known and self._rng.random() < RETURNING:
             self.returning += 1
-            known = self._known.pop(self._rng.randrange(len(self._known)))
+            known = self._rng.choices(self._known, [shopper.keen for shopper in self._known])[0]
+            self._known.remove(known)
             return shoppers.welcome_back(known, self._rng)
         return shoppers.meet(self._rng)
 

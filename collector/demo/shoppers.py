@@ -31,7 +31,7 @@ CONSENTS: dict[Choice, dict[str, object]] = {
 }
 
 
-@dataclass
+@dataclass(eq=False)
 class Shopper:
     """One simulated person: what returns with them on the next visit."""
 
@@ -39,6 +39,7 @@ class Shopper:
     agent: str
     choice: Choice
     likes: Category
+    keen: float  # how readily they buy and come back: most hardly, a few a lot
     cart: list[Product] = field(default_factory=list)
 
     @property
@@ -66,6 +67,7 @@ def meet(rng: Random) -> Shopper:
         agent=CRAWLER if choice == "crawls" else rng.choice(AGENTS),
         choice=choice,
         likes=rng.choices(CATEGORIES, (5, 3, 3))[0],
+        keen=rng.choices((0.6, 1.0, 2.2), (5, 3, 2))[0],
     )
 
 
@@ -98,10 +100,10 @@ def visit(shopper: Shopper, rng: Random) -> Iterator[Act]:
     for product in rng.sample(catalogue.of(aisle), rng.randint(1, 3)):
         page = f"/shop/p/{product.id}"
         yield act("viewcontent", page, **_priced([product]))
-        if rng.random() < 0.32:
+        if rng.random() < 0.27 * shopper.keen:
             shopper.cart.append(product)
             yield act("addtocart", page, **_priced([product]))
-    if shopper.cart and rng.random() < 0.45:
+    if shopper.cart and rng.random() < 0.38 * shopper.keen:
         yield act("initiatecheckout", "/shop/checkout", **_priced(shopper.cart))
         if rng.random() < 0.65:
             order = f"S{rng.randrange(10**6):06d}"

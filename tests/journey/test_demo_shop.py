@@ -45,6 +45,13 @@ def admin_key(live: Live) -> str:
     return shown(live, r"Admin key +(\S+)")
 
 
+def await_audiences(live: Live) -> None:
+    end = time.monotonic() + PATIENCE
+    while not httpx.get(f"{shop(live)}/panel/state", timeout=PATIENCE).json()["audiences"]:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
 def test_the_greeting_names_the_shop_and_the_shop_is_there(live: Live) -> None:
     assert httpx.get(shop(live)).status_code == 200
     page = httpx.get(f"{shop(live)}/shop/").text
@@ -83,7 +90,7 @@ def test_a_second_run_has_the_same_tag_and_audiences(start: Start, tmp_path: Pat
         running.await_text("Collector is ready")
         headers = {"authorization": f"Bearer {admin_key(running)}"}
         url = collector(running)
-        httpx.get(f"{shop(running)}/panel/state", timeout=PATIENCE)
+        await_audiences(running)
         found = httpx.get(f"{url}/v1/audiences", headers=headers).json()["items"]
         names.append(sorted((audience["id"], audience["name"]) for audience in found))
         tags = httpx.get(f"{url}/v1/tags", headers=headers).json()["items"]

@@ -1,7 +1,9 @@
 """`collector up`: one command starts everything, mends what dies, stops as one, loses nothing between runs."""
 
+import errno
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -11,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from collector.cli.up import room
+from collector.settings import BadSetup
 from tests.conftest import Live, Start
 
 PATIENCE = 20.0
@@ -144,3 +148,15 @@ def test_a_killed_server_is_started_again_with_its_data(start: Start, folder: Pa
     await_ready(url(live))
     assert live.stop() == 0
     assert shown(started(start, folder), "Tag") == shown(live, "Tag")
+
+
+def test_a_disk_without_room_is_refused_with_the_mend(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(folder.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=5 << 20))
+    with pytest.raises(BadSetup, match=r"has 5 MB left.* Mend: "), room(folder):
+        pytest.fail("went on")
+
+
+def test_a_disk_that_fills_up_is_said_with_the_mend(folder: Path) -> None:
+    with pytest.raises(BadSetup, match=r"is full.* Mend: "), room(folder):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

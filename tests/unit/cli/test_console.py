@@ -20,8 +20,8 @@ def test_outcomes_are_added_up_over_sources_and_reasons() -> None:
 def test_the_line_tells_totals_what_is_new_and_sizes() -> None:
     before = Seen(Counter(accepted=1000), ())
     after = Seen(Counter(accepted=1204, refused=2), (("Left a cart", 12), ("New", None)))
-    assert told(after, before) == "events: 1,204 accepted (+204), 2 refused (+2)  ·  Left a cart 12  ·  New …"
-    assert told(after, None) == "events: 1,204 accepted, 2 refused  ·  Left a cart 12  ·  New …"
+    assert told(after, before) == "events: 1,204 accepted (+204), 2 refused (+2) · Left a cart 12 · New …"
+    assert told(after, None) == "events: 1,204 accepted, 2 refused · Left a cart 12 · New …"
 
 
 def test_a_restart_of_the_counters_is_not_shown_as_less_than_nothing() -> None:
