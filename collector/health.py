@@ -31,15 +31,16 @@ class Tally:
     def __init__(self, client: AsyncRedis, now: Clock) -> None:
         self._client = client
         self._clock = now
-        self._counts: Counter[tuple[str, str]] = Counter()
-        self._last: dict[tuple[str, str], int] = {}
+        self._counts: dict[tuple[str, str, str], int] = {}
+        self._stored: set[tuple[str, str]] = set()
 
     def count(self, tag: str, outcome: str, reason: str, events: int = 1) -> None:
-        self._counts[keys.tally(tag, self._day()), f"{outcome}/{reason}"] += events
+        fate = tag, outcome, reason
+        self._counts[fate] = self._counts.get(fate, 0) + events
 
     def stored(self, tag: str, event: str) -> None:
         """Note that an event of this name was stored just now."""
-        self._last[keys.tally(tag, self._day()), f"last/{event}"] = int(self._clock())
+        self._stored.add((tag, event))
 
     async def run(self) -> None:
         """Add up for ever; cancel it to stop, after which what is left has been added."""
@@ -51,24 +52,22 @@ class Tally:
             await self._flush()
 
     async def _flush(self) -> None:
-        counts, self._counts = self._counts, Counter()
-        last, self._last = self._last, {}
-        if not counts and not last:
+        counts, self._counts = self._counts, {}
+        stored, self._stored = self._stored, set()
+        if not counts:
             return
+        now = int(self._clock())
         pipeline = self._client.pipeline(transaction=False)
-        for (key, field), events in counts.items():
-            pipeline.hincrby(key, field, events)
-        for (key, field), at in last.items():
-            pipeline.hset(key, field, at)
-        for key in {key for key, _ in (*counts, *last)}:
-            pipeline.expire(key, KEPT_DAYS * DAY)
+        for (tag, outcome, reason), events in counts.items():
+            pipeline.hincrby(keys.tally(tag, now // DAY), f"{outcome}/{reason}", events)
+        for tag, event in stored:
+            pipeline.hset(keys.tally(tag, now // DAY), f"last/{event}", now)
+        for tag in {tag for tag, _, _ in counts}:
+            pipeline.expire(keys.tally(tag, now // DAY), KEPT_DAYS * DAY)
         try:
             await pipeline.execute()
         except Unavailable:
             return  # a count for people, not the account: metrics keep that
-
-    def _day(self) -> int:
-        return int(self._clock()) // DAY
 
 
 def report(client: Redis, tag: str, now: float) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Caller: what a request's headers say, read once."""
 
+from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
@@ -31,7 +32,7 @@ class Caller:
     @property
     def host(self) -> str:
         """The collector's own host as the browser named it, without a port."""
-        return urlsplit("//" + self.header(b"host")).hostname or ""
+        return _hostname(self.header(b"host"))
 
     @property
     def cookie(self) -> str:
@@ -55,3 +56,8 @@ class Caller:
         if bots.speculative(self._headers):
             return "prefetch"
         return "bot" if bots.is_crawler(self.user_agent) else ""
+
+
+@lru_cache(maxsize=1024)
+def _hostname(host: str) -> str:
+    return urlsplit("//" + host).hostname or ""

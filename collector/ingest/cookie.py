@@ -1,5 +1,6 @@
 """Cookie: the visitor's id on the site itself, where the tag and the collector both find it."""
 
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ from collector.ingest.urls import origin
 
 def keep(caller: Caller, visitor: str, days: int, *, secure: bool) -> Headers:
     """Set-Cookie for a first-party visitor; nothing where the page is of another site than the collector."""
-    domain = _domain(caller)
+    domain = _domain(caller.origin or caller.header(b"referer"), caller.host)
     if domain is None:
         return []
     return [_set(visitor, days * DAY, domain, secure)]
@@ -19,7 +20,7 @@ def keep(caller: Caller, visitor: str, days: int, *, secure: bool) -> Headers:
 
 def forget(caller: Caller, *, secure: bool) -> Headers:
     """Set-Cookie that deletes the id, also the one that the tag set for the page's host alone."""
-    domain = _domain(caller)
+    domain = _domain(caller.origin or caller.header(b"referer"), caller.host)
     return [_set("", 0, each, secure) for each in dict.fromkeys(["", domain or ""])]
 
 
@@ -31,13 +32,13 @@ def _set(value: str, seconds: int, domain: str, secure: bool) -> tuple[bytes, by
     return b"set-cookie", text.encode()
 
 
-def _domain(caller: Caller) -> str | None:
-    """The Domain that page and collector share: "" for one host, None for two sites.
+@lru_cache(maxsize=1024)
+def _domain(page: str, own: str) -> str | None:
+    """The Domain that a page (its URL) and the collector (its host) share: "" for one host, None for two sites.
 
     A browser refuses a domain that is a public suffix, so shops of one suffix cannot share an id.
     """
-    host = urlsplit(origin(caller.origin or caller.header(b"referer"))).hostname or ""
-    own = caller.host
+    host = urlsplit(origin(page)).hostname or ""
     if host in ("", own):
         return ""
     if _is_address(own) or _is_address(host):

@@ -10,6 +10,7 @@ from starlette.types import Receive
 from collector.event import scalar
 from collector.ingest.answer import Rejected
 from collector.ingest.caller import Caller
+from collector.ingest.patience import Patience
 from collector.settings import Settings
 
 Request = dict[str, Any]
@@ -20,22 +21,26 @@ _SQUARE = bytes.maketrans(b"{}", b"[]")
 _OTHERS = bytes(byte for byte in range(256) if byte not in b'[]{}"')
 
 
-async def read(receive: Receive, caller: Caller, settings: Settings) -> bytes:
+async def read(receive: Receive, caller: Caller, settings: Settings, patience: Patience) -> bytes:
     """The body, unpacked. Raises Rejected: 413 over the limit, 408 when too slow, 400 for bad gzip."""
     limit = settings.max_body_bytes
     announced = caller.header(b"content-length")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
+    task = patience.begin()
     try:
-        async with asyncio.timeout(settings.body_timeout):
-            body = await _whole(receive, limit)
-    except TimeoutError:
+        body = await _whole(receive, limit)
+    except asyncio.CancelledError:
+        if not patience.ended(task):
+            raise
         raise Rejected(
             408,
             "slow_body",
             f"The body did not arrive within {settings.body_timeout:g} seconds.",
             "Send less at once, or again on a better line.",
         ) from None
+    finally:
+        patience.end(task)
     encoding = caller.header(b"content-encoding").strip().lower()
     if encoding in ("", "identity"):
         return body

@@ -6,6 +6,7 @@ from collector.clock import Clock, system
 from collector.connections import AsyncRedis
 from collector.health import Tally
 from collector.ingest.commit import Committer
+from collector.ingest.patience import Patience
 from collector.ingest.pressure import Pressure
 from collector.ingest.tagfiles import STATIC, TagFiles
 from collector.settings import Settings
@@ -31,6 +32,7 @@ class Edge:
         self.clock = clock
         self.tags = TagCache(client, settings, clock=clock)
         self.committer = Committer(Appender(client, installation, settings))
+        self.patience = Patience(settings.body_timeout)
         self.tally = Tally(client, clock)
         self.pressure = Pressure(client, settings)
         self.files = TagFiles(static)

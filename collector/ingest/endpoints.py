@@ -21,7 +21,7 @@ Handle = Callable[[Edge, Caller, Receive], Awaitable[Answer]]
 
 async def browser(edge: Edge, caller: Caller, receive: Receive) -> Answer:
     """POST /v1/events: the tag's."""
-    body = await decode.read(receive, caller, edge.settings)
+    body = await decode.read(receive, caller, edge.settings, edge.patience)
     request = decode.request(body, edge.settings)
     tag = await admit.page(request, caller, edge)
     submission = Submission(
@@ -47,7 +47,7 @@ async def browser(edge: Edge, caller: Caller, receive: Receive) -> Answer:
 async def server(edge: Edge, caller: Caller, receive: Receive) -> Answer:
     """POST /v1/server/events: a shop's back end, with a key."""
     key = await admit.key(caller, edge.tags)
-    body = await decode.read(receive, caller, edge.settings)
+    body = await decode.read(receive, caller, edge.settings, edge.patience)
     request = decode.request(body, edge.settings)
     tag = await admit.server(request, key, edge.tags)
     submission = Submission(

@@ -1,6 +1,5 @@
 """Fates: what becomes of each event of a request, sealed or refused with its reason. Pure."""
 
-from collections import Counter
 from typing import Any, NamedTuple
 
 import orjson
@@ -87,12 +86,15 @@ class Fates:
             if place >= 0 and self.results[place]["outcome"] == "accepted"
         }
 
-    def counts(self) -> Counter[tuple[str, str]]:
-        """How many events met each fate, the withdrawals among them."""
-        counts = Counter((result["outcome"], result["reason"]) for result in self.results)
-        withdrawals = self._at.count(-1)
-        if withdrawals:
-            counts["accepted", "withdrawn"] += withdrawals
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How many events met each fate, the withdrawals among them: (outcome, reason) → events."""
+        counts: dict[tuple[str, str], int] = {}
+        for result in self.results:
+            fate = result["outcome"], result["reason"]
+            counts[fate] = counts.get(fate, 0) + 1
+        if withdrawals := self._at.count(-1):
+            fate = "accepted", "withdrawn"
+            counts[fate] = counts.get(fate, 0) + withdrawals
         return counts
 
 

@@ -27,6 +27,7 @@ from collector.ingest.answer import Rejected
 from collector.ingest.app import routes
 from collector.ingest.caller import Caller
 from collector.ingest.edge import Edge
+from collector.ingest.patience import Patience
 from collector.settings import Settings, load
 from collector.stream import read
 from collector.stream.partitions import Installation, open_installation
@@ -390,7 +391,7 @@ def test_a_slow_body_is_408() -> None:
     scope = {"method": "POST", "path": "/v1/events", "scheme": "https", "query_string": b"", "headers": []}
 
     async def attempt() -> None:
-        await decode.read(never, Caller(scope), Settings(body_timeout=0.05))
+        await decode.read(never, Caller(scope), Settings(), Patience(0.05))
 
     with pytest.raises(Rejected) as rejected:
         asyncio.run(attempt())
