@@ -17,16 +17,20 @@ run: .venv/run.stamp
 
 test: .venv/test.stamp js/node_modules/stamp browser server
 	@.venv/bin/python -m pytest $(ARGS)
+	@[ -n "$(ARGS)" ] || COLLECTOR_TEST_SERVER=valkey .venv/bin/python -m pytest $(ENGINE)
+
+# What speaks to the server itself is tried on Valkey as well, which comes with the package.
+ENGINE = tests/unit/stream tests/unit/audience tests/unit/archive tests/unit/worker tests/stateful
 
 check: .venv/test.stamp
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-load: .venv/bench.stamp
+load: .venv/test.stamp
 	.venv/bin/python -m loadtest.load $(ARGS)
 
-bench: .venv/bench.stamp
+bench: .venv/test.stamp
 	.venv/bin/python -m loadtest.bench $(ARGS)
 
 tables: .venv/test.stamp
@@ -41,8 +45,7 @@ tables: .venv/test.stamp
 .venv/%.stamp: .venv/bin/python pyproject.toml
 	$(PIP) --editable '.$(EXTRA)'
 	@touch $@
-.venv/test.stamp: EXTRA = [test]
-.venv/bench.stamp: EXTRA = [test,load]
+.venv/test.stamp: EXTRA = [test,load]
 
 js/node_modules/stamp: js/package.json js/package-lock.json
 	@command -v npm >/dev/null || { echo "The tag's tests need Node ≥ 20. Mend: install it from https://nodejs.org." >&2; exit 1; }

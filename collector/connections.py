@@ -50,7 +50,8 @@ def url(settings: Settings) -> str:
 
 def open_redis(settings: Settings, *, timeout: float = 30.0) -> Redis:
     """A waiting client that answers bytes. Commands are not retried: the callers know what may be sent twice."""
-    return redis.Redis.from_url(url(settings), **_options(timeout))
+    # Columns come in megabytes: with reads of 64 KiB, the default, fetching them takes half as long again.
+    return redis.Redis.from_url(url(settings), socket_read_size=1 << 18, **_options(timeout))
 
 
 def open_async(settings: Settings, *, timeout: float) -> AsyncRedis:

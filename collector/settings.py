@@ -52,7 +52,6 @@ class Settings(BaseSettings):
     compact_files: int = Field(24, gt=1, description="Small archive files of a tag in a partition that are merged into one.")
     garbage_seconds: float = Field(86_400, ge=0, description="Seconds for which a replaced archive file stays for readers.")
     retention_days: int = Field(0, ge=0, description="Days that archive rows are kept, by event_time. 0: for ever.")
-    longest_lookback_days: int = Field(540, ge=1, le=540, description="Visitors unseen for longer leave the dictionary.")
     max_column_bytes: int = Field(8 << 30, gt=0, description="Bytes that all columns may take; an audience beyond it is refused.")
     history_seconds: float = Field(3_600, gt=0, description="Seconds between recorded sizes of each audience.")
     drain_seconds: float = Field(3.0, ge=0, le=4, description="Seconds of a stop between /readyz saying no and the port closing.")

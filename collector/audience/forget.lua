@@ -15,6 +15,9 @@ end
 if ARGV[3] == 'tombstone' then
   redis.call('HINCRBY', KEYS[1], 'erasures', 1)
   redis.call('SADD', t.tenant .. ':erasing', ARGV[5])
+  -- What the stream still holds of the visitor goes when it is archived, without those rows, and trimmed: at once.
+  local last = redis.call('XREVRANGE', ARGV[1] .. ':events', '+', '-', 'COUNT', 1)
+  if last[1] then redis.call('HSET', KEYS[1], 'flush_to', last[1][1]) end
   if ordinal then
     clear(t, 'seen', 1, ordinal, until_)
     local at = (ordinal % CHUNK) * 4

@@ -9,6 +9,7 @@ import orjson
 import typer
 
 from collector import clock, connections, keys
+from collector.audience.rules import LONGEST_DAYS
 from collector.cli.options import DataDir
 from collector.settings import BadSetup, Settings, load
 from collector.stream import read
@@ -177,7 +178,7 @@ def _disk(check: str, folder: Path) -> Finding:
 
 
 def _retention(settings: Settings) -> Finding:
-    kept, longest = settings.retention_days, settings.longest_lookback_days
+    kept, longest = settings.retention_days, LONGEST_DAYS
     if kept and kept < longest:
         return Finding(
             "retention",

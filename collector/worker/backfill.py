@@ -58,23 +58,12 @@ def _fill(columns: Columns, writer: Writer, tag: str, group: list[Wanting], hori
     past = writer.manifest.past(tag)
     spans = [sql.Span(leaf, max(state.filling_from, horizon), state.covered_from) for leaf, state in group]
     query = sql.latest(spans, source="archived", marks="marks", until=read.parse(group[0][1].live_from))
-    paths = [str(writer.manifest.path(tag, file.name)) for file in past.files]
+    oldest = min(span.low for span in spans)
+    paths = [str(writer.manifest.path(tag, file.name)) for file in past.files if file.to_time >= oldest]
     after = [state.after for _, state in group]
-    # The marks are looked at by the script that merges, where they cannot be out of date.
     try:
-        with scan.connect(paths, rows.SCHEMA.empty_table(), {}) as connection:
-            connection.execute(query)
-            while found := connection.fetchmany(ROWS):
-                for place, (leaf, state) in enumerate(group):
-                    if found[-1][0] <= after[place]:
-                        continue
-                    some = [
-                        (row[0], row[1 + place]) for row in found if row[1 + place] and row[0] > after[place]
-                    ]
-                    last = found[-1][0]
-                    if not columns.backfill(tag, leaf.id, state, after[place], some, new_after=last):
-                        return 0  # another worker fills it, or the leaf is gone
-                    after[place] = last
+        if paths and not _merge_past(columns, tag, group, after, query, paths):
+            return 0  # another worker fills it, or the leaf is gone
     except duckdb.Error as error:
         if (
             writer.manifest.past(tag).files == past.files
@@ -89,3 +78,22 @@ def _fill(columns: Columns, writer: Writer, tag: str, group: list[Wanting], hori
         if state.failed:
             columns.fail(tag, leaf.id, "")
     return done
+
+
+def _merge_past(
+    columns: Columns, tag: str, group: list[Wanting], after: list[str], query: str, paths: list[str]
+) -> bool:
+    """Merge what the query finds in the files, and move `after` along; False when the leaves are not ours to fill."""
+    # The marks are looked at by the script that merges, where they cannot be out of date.
+    with scan.connect(paths, rows.SCHEMA.empty_table(), {}) as connection:
+        connection.execute(query)
+        while found := connection.fetchmany(ROWS):
+            last = found[-1][0]
+            for place, (leaf, state) in enumerate(group):
+                if last <= after[place]:
+                    continue
+                some = [(row[0], row[1 + place]) for row in found if row[1 + place] and row[0] > after[place]]
+                if not columns.backfill(tag, leaf.id, state, after[place], some, new_after=last):
+                    return False
+                after[place] = last
+    return True

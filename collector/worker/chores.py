@@ -9,6 +9,7 @@ from collector import keys, metrics
 from collector.archive.write import Writer
 from collector.audience.columns import CHUNK, SEEN, Columns, column_key, seconds
 from collector.audience.registry import Registry
+from collector.audience.rules import LONGEST_DAYS
 from collector.audience.sizes import Sizes
 from collector.clock import DAY, Clock
 from collector.connections import Redis
@@ -37,7 +38,7 @@ class Duty:
 
     def horizon(self) -> int:
         """The second before which nothing can be in any window."""
-        return int(self.clock()) - self.settings.longest_lookback_days * DAY
+        return int(self.clock()) - LONGEST_DAYS * DAY
 
     def tags(self) -> list[str]:
         members: set[bytes] = self.client.smembers(f"{keys.partition(self.number)}:tags")

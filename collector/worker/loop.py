@@ -18,8 +18,8 @@ from collector.worker.keeper import Keeper
 from collector.worker.leases import Leases
 from collector.worker.partition import Partition
 
-# Partitions worked on at a time. Python computes for one of them; the others wait for Redis meanwhile.
-HANDS = 2
+# Partitions worked on at a time. Python computes for one of them while the others wait for Redis.
+HANDS = 3
 TURN = 0.2  # seconds that a partition with a backlog may take before the others get a look
 RENEWALS = 5  # rounds in a lease's life: four may fail before the lease is lost
 

@@ -6,7 +6,7 @@ from typing import Any
 from collector import log, metrics
 from collector.audience.columns import CHUNK, SEEN, Belief, Columns, Effects, TagRow
 from collector.audience.match import Matcher
-from collector.audience.rules import Leaf, leaf_of
+from collector.audience.rules import LONGEST_DAYS, Leaf, leaf_of
 from collector.clock import DAY, Clock
 from collector.connections import Redis
 from collector.event import StreamedEvent
@@ -122,7 +122,7 @@ class Partition:
         """
         events, letters = decode_entries(entries)
         # One for all commits of the batch: the clock may be set back in between.
-        horizon = int(self._clock()) - self._settings.longest_lookback_days * DAY
+        horizon = int(self._clock()) - LONGEST_DAYS * DAY
         done = 0
         try:
             self._put_marks(events)

@@ -46,7 +46,7 @@ from collector.worker.partition import Partition
 from tests.stateful.interruption import Killed, files_are_steps, interrupted
 from tests.stateful.model import Model, Raw, Row, latest_of
 
-EXAMPLES = int(os.environ.get("COLLECTOR_STATEFUL_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("COLLECTOR_STATEFUL_EXAMPLES", "8"))
 STEPS = 40
 START = 1_763_750_000
 PARTITIONS = 2
