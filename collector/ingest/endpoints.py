@@ -15,6 +15,7 @@ from collector.ingest.edge import Edge
 from collector.ingest.fates import Fates, Submission, judge
 from collector.metrics import EVENTS
 from collector.outcomes import Refused
+from collector.tags import Tag
 
 Handle = Callable[[Edge, Caller, Receive], Awaitable[Answer]]
 
@@ -24,20 +25,7 @@ async def browser(edge: Edge, caller: Caller, receive: Receive) -> Answer:
     body = await decode.read(receive, caller, edge.settings, edge.patience)
     request = decode.request(body, edge.settings)
     tag = await admit.page(request, caller, edge)
-    submission = Submission(
-        request,
-        tag,
-        "web",
-        _signals(request, caller),
-        edge.clock(),
-        edge.settings,
-        edge.secret,
-        automaton=caller.automaton if edge.settings.bot_filter else "",
-        cookie=caller.cookie,
-        user_agent=bots.family(caller.user_agent),
-        size=len(body),
-        may_hold_nul=b"\\u0000" in body,
-    )
+    submission = _from_page(edge, caller, request, tag, size=len(body), may_hold_nul=b"\\u0000" in body)
     fates, stored = await _take(edge, submission)
     if not stored:
         return unavailable().answer(results=fates.results)
@@ -70,18 +58,7 @@ async def image(edge: Edge, caller: Caller, receive: Receive) -> Answer:
     try:
         request = pixel.request(caller.query, caller.header(b"referer"), edge.settings)
         tag = await admit.image(request, caller, edge)
-        submission = Submission(
-            request,
-            tag,
-            "web",
-            _signals(request, caller),
-            edge.clock(),
-            edge.settings,
-            edge.secret,
-            automaton=caller.automaton if edge.settings.bot_filter else "",
-            cookie=caller.cookie,
-            user_agent=bots.family(caller.user_agent),
-        )
+        submission = _from_page(edge, caller, request, tag)
         fates, stored = await _take(edge, submission)
     except Rejected as rejected:
         return _gif(rejected.status, f"error {rejected.code}", rejected.headers)
@@ -89,6 +66,26 @@ async def image(edge: Edge, caller: Caller, receive: Receive) -> Answer:
     if not stored:
         return _gif(503, "retry unavailable", unavailable().headers)
     return _gif(200, " ".join(outcome), _privacy(edge, caller, submission, fates))
+
+
+def _from_page(
+    edge: Edge, caller: Caller, request: decode.Request, tag: Tag, *, size: int = 0, may_hold_nul: bool = True
+) -> Submission:
+    """What a browser asks for: there may be a crawler behind it, and it has a cookie."""
+    return Submission(
+        request,
+        tag,
+        "web",
+        _signals(request, caller),
+        edge.clock(),
+        edge.settings,
+        edge.secret,
+        automaton=caller.automaton if edge.settings.bot_filter else "",
+        cookie=caller.cookie,
+        user_agent=bots.family(caller.user_agent),
+        size=size,
+        may_hold_nul=may_hold_nul,
+    )
 
 
 def _signals(request: decode.Request, caller: Caller, attested: str = "") -> Signals:
