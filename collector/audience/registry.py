@@ -21,8 +21,6 @@ from collector.stream.partitions import Installation
 LEAST = 100  # members that an ad platform asks of an audience
 GRACE = 600  # seconds from registering a leaf to its removal at the earliest: the audience's record comes after it
 
-HISTORY_DAYS = 540  # as long as the longest lookback
-
 Status = Literal["INITIALIZING", "READY", "TOO_SMALL", "FAILED"]
 
 
@@ -73,7 +71,7 @@ class Registry:
         self._client = client
         self._settings = settings
         self._clock = clock
-        self._columns = [Columns(client, installation, number) for number in range(installation.partitions)]
+        self.columns = [Columns(client, installation, number) for number in range(installation.partitions)]
 
     def create(self, tag: str, name: str, description: str, rule: object) -> Audience:
         """Register the rule's leaves, then the audience. Raises rules.RuleError and TooMuch."""
@@ -142,10 +140,10 @@ class Registry:
         known = {
             (tag, number): columns.progress(tag, list(leaves))
             for tag, leaves in wanted.items()
-            for number, columns in enumerate(self._columns)
+            for number, columns in enumerate(self.columns)
         }
         return [
-            _standing(audience, [known[audience.tag, number] for number in range(len(self._columns))])
+            _standing(audience, [known[audience.tag, number] for number in range(len(self.columns))])
             for audience in audiences
         ]
 
@@ -157,7 +155,7 @@ class Registry:
             self._client.xadd(key, {"size": size}, id=f"{now * 1000}-0")
         except ResponseError:  # this second has one already
             return
-        self._client.xtrim(key, minid=f"{(now - HISTORY_DAYS * DAY) * 1000}-0")
+        self._client.xtrim(key, minid=f"{(now - rules.LONGEST_DAYS * DAY) * 1000}-0")
 
     def history(self, audience: Audience) -> list[tuple[int, int]]:
         """The recorded (Unix second, size), oldest first."""
@@ -169,7 +167,7 @@ class Registry:
         used = {(audience.tag, leaf.id) for audience in self.all() for leaf in audience.parsed().leaves()}
         before = int(self._clock()) - GRACE
         gone = 0
-        for columns in self._columns:
+        for columns in self.columns:
             for tag, row in columns.load().tags.items():
                 for leaf in row.leaves:
                     if (tag, leaf.id) not in used:
@@ -180,7 +178,7 @@ class Registry:
         wanted_from = 0 if rule.prefill else created_at
         newest = read.START
         started = []
-        for columns in self._columns:
+        for columns in self.columns:
             for leaf in rule.leaves():
                 _, newest = columns.register(
                     tag, leaf.id, leaf.form.encode(), leaf.count, wanted_from, int(self._clock())
@@ -191,7 +189,7 @@ class Registry:
     def _weigh(self, tag: str, leaves: Iterable[Leaf]) -> int:
         """Bytes that new leaves take. Raises TooMuch when they do not fit the setting or Redis is nearly full."""
         taken = new = 0
-        for columns in self._columns:
+        for columns in self.columns:
             known = {leaf.id for row in columns.load().tags.values() if row.tag == tag for leaf in row.leaves}
             for owner, (ordinals, planes) in columns.weigh().items():
                 taken += 4 * ordinals * planes

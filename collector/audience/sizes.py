@@ -71,6 +71,7 @@ class Sizes:
     def __init__(self, client: Redis, installation: Installation) -> None:
         self._client = client
         self._installation = installation
+        self._columns = [Columns(client, installation, number) for number in range(installation.partitions)]
         self._cache: OrderedDict[str, tuple[bytes, Seconds]] = OrderedDict()
         self._cached_bytes = 0
         self._lock = threading.Lock()
@@ -95,9 +96,8 @@ class Sizes:
         planes = question.planes()
         partition, first = (int(part) for part in (cursor or "0-0").split("-"))
         while partition < self._installation.partitions:
-            columns = Columns(self._client, self._installation, partition)
             count = min(RUN, CHUNK - first % CHUNK)
-            end, times, ids = columns.slice(tag, planes, first, count)
+            end, times, ids = self._columns[partition].slice(tag, planes, first, count)
             mask = question.members(dict(zip(planes, times, strict=True)), count)
             chosen = [
                 event.visitor_text(key) for ordinal, key in sorted(ids.items()) if mask[ordinal - first]
@@ -110,8 +110,7 @@ class Sizes:
 
     def has(self, tag: str, visitor: str, questions: Sequence[Question]) -> list[tuple[bool, int]]:
         """For each question: whether the visitor is a member, and the last match of the first condition (0: none)."""
-        partition = self._installation.partition(tag, visitor)
-        columns = Columns(self._client, self._installation, partition)
+        columns = self._columns[self._installation.partition(tag, visitor)]
         who = columns.identity(tag, visitor)
         _, (known,) = columns.resolve(tag, [who])
         if known.ordinal < 0:

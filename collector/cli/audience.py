@@ -9,8 +9,7 @@ import orjson
 import typer
 
 from collector import clock
-from collector.audience.registry import Audience
-from collector.cli.opening import Json, Opened, fail, opened, print_json
+from collector.cli.opening import Json, opened, print_json
 from collector.cli.options import DataDir
 from collector.query import export
 from collector.query.engine import Identity
@@ -87,7 +86,7 @@ def size(
     with opened(data_dir) as it:
         found = it.engine.registry.get(audience)
         if as_of is None:
-            _need_ready(it, found)
+            it.engine.need_ready(found)
         members, at = it.engine.size(found, lookback, as_of)
         main = found.parsed().windows(lookback)[0]
     days = main.days if main.role == "main" else None
@@ -108,7 +107,6 @@ def export_members(
     """Write the members of an audience to stdout."""
     with opened(data_dir) as it:
         found = it.engine.registry.get(audience)
-        _need_ready(it, found)
         runs = (members for _, members in it.engine.members(found, kind))
         try:
             for piece in export.write(kind, form, runs):
@@ -116,13 +114,6 @@ def export_members(
             sys.stdout.buffer.flush()
         except BrokenPipeError:  # the reader has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _need_ready(it: Opened, audience: Audience) -> None:
-    """A size that is still being worked out is none: it is not shown, and its members not given away."""
-    standing = it.engine.registry.standings([audience])[0]
-    if standing.status != "READY":
-        fail(f"Audience {audience.id} is {standing.status}. {standing.reason} Mend: {standing.mend}")
 
 
 def _state(shown: dict[str, Any]) -> str:

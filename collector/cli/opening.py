@@ -13,7 +13,7 @@ from collector.archive.scan import Moved
 from collector.audience.registry import NotFound, TooMuch
 from collector.audience.rules import RuleError
 from collector.connections import Redis, open_redis
-from collector.query.engine import BadQuestion, Engine
+from collector.query.engine import BadQuestion, Engine, NotReady
 from collector.settings import BadSetup, Settings, load
 from collector.stream.partitions import Installation, open_installation
 from collector.tags import Tag
@@ -53,8 +53,8 @@ def opened(data_dir: Path | None) -> Iterator[Opened]:
         except (RuleError, BadQuestion) as wrong:
             said = f"{wrong.field}: {wrong.message}"
             raise BadSetup(said if "Mend: " in said else f"{said} Mend: see docs/audiences.md.") from None
-        except TooMuch as much:
-            fail(str(much))
+        except (TooMuch, NotReady) as cannot:
+            fail(str(cannot))
         except Moved:
             fail("The archive changed while it was read. Mend: ask again.")
 

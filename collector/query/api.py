@@ -259,7 +259,8 @@ def _answer(
         logger.warning("redis_unavailable", error=type(error).__name__)
         return _error(503, "unavailable", "Redis does not answer.", "Try again.", {"retry-after": "5"})
     except NotReady as unready:
-        return _error(409, "not_ready", str(unready), "Wait for the status READY.", {"retry-after": "1"})
+        said, _, mend = str(unready).partition(" Mend: ")
+        return _error(409, "not_ready", said, mend, {"retry-after": "1"})
     except Moved:
         return _error(
             503, "busy", "The archive changed while it was read.", "Try again.", {"retry-after": "1"}

@@ -6,7 +6,6 @@ from typing import Any, Literal, get_args
 from collector import clock
 from collector.archive.scan import Archive
 from collector.audience import rules
-from collector.audience.columns import Columns
 from collector.audience.registry import LEAST, Audience, Registry, Standing
 from collector.audience.sizes import Sizes
 from collector.clock import DAY, Clock
@@ -30,7 +29,7 @@ class BadQuestion(ValueError):
 
 
 class NotReady(Exception):
-    """An audience is still being filled, so its members are not known yet. The message says how far it is."""
+    """An audience is still being filled: its members are not known yet. The message says how far it is, and the mend."""
 
 
 class Engine:
@@ -69,7 +68,11 @@ class Engine:
         at = self._instant(as_of)
         if as_of is None:
             question = audience.question(at, lookback_days)
-            return (None if self._unready(audience) else self._sizes.size(audience.tag, question)), at
+            try:
+                self.need_ready(audience)
+            except NotReady:
+                return None, at
+            return self._sizes.size(audience.tag, question), at
         rule = audience.parsed()
         floor = 0 if rule.prefill else audience.created_at
         return self._archive.size(audience.tag, rule, at=at, floor=floor, lookback=lookback_days), at
@@ -92,7 +95,7 @@ class Engine:
         Identities other than the visitor's id are joined from the archive: the ones seen with full consent.
         Raises NotReady.
         """
-        self._need_ready(audience)
+        self.need_ready(audience)
         return self._members(audience, kind, cursor)
 
     def _members(self, audience: Audience, kind: Identity, cursor: str) -> Iterator[tuple[str, list[str]]]:
@@ -110,7 +113,7 @@ class Engine:
                 "ids", "must be audiences of one tag: visitors of two sites are not comparable."
             )
         for audience in audiences:
-            self._need_ready(audience)
+            self.need_ready(audience)
         at = self._instant(None)
         return self._sizes.overlap(audiences[0].tag, [audience.question(at) for audience in audiences]), at
 
@@ -135,24 +138,19 @@ class Engine:
     def erase(self, tag: str, visitor: str) -> int:
         """Erase a visitor up to this second, which is returned: at once, archive rows within 24 h."""
         until = int(self.clock())
-        partition = self._installation.partition(tag, visitor)
-        Columns(self.client, self._installation, partition).forget(tag, visitor, "tombstone", until)
+        columns = self.registry.columns[self._installation.partition(tag, visitor)]
+        columns.forget(tag, visitor, "tombstone", until)
         return until
 
-    def _unready(self, audience: Audience) -> str:
-        """Why the columns do not answer for an audience yet; empty when they do. What is ready stays so."""
+    def need_ready(self, audience: Audience) -> None:
+        """Raises NotReady while the columns do not answer for an audience yet. What is ready stays so."""
         version = (audience.id, audience.updated_at, bytes(audience.rule))
         if version in self._ready:
-            return ""
+            return
         (standing,) = self.registry.standings([audience])
         if standing.status != "READY":
-            return standing.reason
+            raise NotReady(f"Audience {audience.id} is {standing.status}. {standing.reason} Mend: {standing.mend}")
         self._ready.add(version)
-        return ""
-
-    def _need_ready(self, audience: Audience) -> None:
-        if reason := self._unready(audience):
-            raise NotReady(f"Audience {audience.id} is not ready. {reason}")
 
     def _instant(self, as_of: str | None) -> int:
         now = self.clock()
