@@ -29,7 +29,7 @@ class BadQuestion(ValueError):
 
 
 class NotReady(Exception):
-    """An audience is still being filled: its members are not known yet. The message says how far it is, and the mend."""
+    """An audience is still being filled: its members are not known. The message says how far it is, and the mend."""
 
 
 class Engine:
