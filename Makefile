@@ -1,7 +1,10 @@
 # make run    everything on this machine, at http://127.0.0.1:8000
 # make test   every test: Python, tag, browser        make check   lint, types, shape
 # make bench  the benchmarks                          make tables  the tables of docs/ from the code
+# make screenshots  of the dashboard's pages, into docs/images/dashboard
 # make load   a minute of shoppers, whose account must close
+# make faults every fault, many times, under load: kills, power cuts, full disks …; up to an hour
+# make docker-test   docker-compose.yml on a real engine: scaled, killed, started anew, nothing lost
 
 # The first Python ≥ 3.11 that can make a virtual environment; PYTHON=… decides otherwise.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -9,13 +12,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 ROOT_ON_DEBIAN = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 
-.PHONY: run test check load bench tables browser server
+.PHONY: screenshots run test check load faults bench tables docker-test browser server promtool
 .DELETE_ON_ERROR:
 
 run: .venv/run.stamp
 	@exec .venv/bin/python -m collector up --demo $(ARGS)
 
-test: .venv/test.stamp js/node_modules/stamp browser server
+test: .venv/test.stamp js/node_modules/stamp browser server promtool
 	@.venv/bin/python -m pytest $(ARGS)
 	@[ -n "$(ARGS)" ] || COLLECTOR_TEST_SERVER=valkey .venv/bin/python -m pytest $(ENGINE)
 
@@ -30,11 +33,23 @@ check: .venv/test.stamp
 load: .venv/test.stamp
 	.venv/bin/python -m loadtest.load $(ARGS)
 
+faults: .venv/test.stamp server
+	COLLECTOR_FAULTS=long .venv/bin/python -m pytest tests/faults $(ARGS)
+
 bench: .venv/test.stamp
 	.venv/bin/python -m loadtest.bench $(ARGS)
 
+screenshots: .venv/test.stamp js/node_modules/stamp browser server
+	.venv/bin/python -m tests.journey.screens $(ARGS)
+
 tables: .venv/test.stamp
 	.venv/bin/python -m tests.tables
+
+# DOCKER_ENGINE names a script that starts an engine where none runs. Mirrors of the base images: PYTHON_IMAGE, REDIS_IMAGE,
+# PROXY_IMAGE, see docker-compose.yml.
+docker-test: .venv/test.stamp
+	@[ -z "$(DOCKER_ENGINE)" ] || bash "$(DOCKER_ENGINE)"
+	COLLECTOR_DOCKER_TEST=1 .venv/bin/python -m pytest tests/docker/test_compose.py $(ARGS)
 
 .venv/bin/python:
 	@[ -n "$(PYTHON)" ] || { \
@@ -62,3 +77,8 @@ browser:
 server:
 	@command -v redis-server >/dev/null || ! $(ROOT_ON_DEBIAN) || \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server >/dev/null; }
+
+# It tests the alert rules; where it is missing those tests are passed over. Only the tool of the package is wanted.
+promtool:
+	@command -v promtool >/dev/null || ! $(ROOT_ON_DEBIAN) || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends prometheus >/dev/null; }

@@ -12,8 +12,9 @@
 6.  Normalise (ingest/normalise.py): names, numbers, times and URLs get their one form. Nothing after it changes a
     value, so that the live and the past form of a rule cannot disagree.
 7.  Append (ingest/commit.py, stream/append.py): all events that wait go to Redis in one round trip. One script tests
-    the event id, remembers it and appends. Redis answers after its fsync; only then does the page get its 2xx. If
-    Redis cannot take the event the answer is 503, and the sender keeps it.
+    the event id, remembers it and appends. Redis answers after its fsync; only then does the page get its 2xx. While
+    Redis is away a spool on the edge's own disk takes the events (ingest/spool.py), and they are brought over when it
+    is back (ingest/drain.py). If that is full, or Redis is, the answer is 503, and the sender keeps the event.
 8.  A worker that holds the lease of the visitor's partition (worker/leases.py) reads after the cursor and takes its
     steps (worker/partition.py): marks first, then visitors to ordinals, then rules to matches (audience/match.py).
     One script merges it all into columns and moves the cursor, if cursor and epoch are as the worker believed
@@ -31,6 +32,8 @@ What is unpleasant, and known:
 - An event id is remembered for 48 to 96 hours of arrival, since two generations are cheaper than an expiry for each.
 - A worker that takes a batch and dies has done all of it or nothing. What it wrote to the archive and did not put in
   force stays on disk as a file that nobody lists.
+- A repeat that arrives while Redis is away is told «accepted»: only the drain of the spool finds that it is one. And
+  an event that lay in a spool for longer than ids are remembered may come twice.
 - The same event can be in the archive and not yet in the columns, or the other way round, for the moment between two
   commits: a size as of now and one as of this very second may differ for that moment.
 """

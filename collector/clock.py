@@ -17,6 +17,11 @@ def iso(unix: float) -> str:
     return datetime.fromtimestamp(int(unix), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def end_of(day: str) -> int:
+    """The Unix second at which a day (UTC, as 2027-01-31) is over. Raises ValueError when the text is none."""
+    return int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) + DAY
+
+
 def parse_iso(text: str) -> float:
     """Unix seconds of an ISO 8601 instant; without an offset it is taken as UTC.
 

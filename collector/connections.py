@@ -1,5 +1,7 @@
 """The one place that opens Redis, for whichever part asks: waiting clients and asyncio clients alike."""
 
+import os
+import socket
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -21,6 +23,9 @@ else:
 
 Unavailable = (RedisError, OSError, TimeoutError)
 """What a caller sees when Redis cannot answer."""
+
+NAME = f"collector:{socket.gethostname()}:{os.getpid()}"
+"""What a server's CLIENT LIST calls the connections of this process."""
 
 SCHEMES = ("redis", "rediss", "unix")
 
@@ -48,10 +53,16 @@ def url(settings: Settings) -> str:
         ) from None
 
 
-def open_redis(settings: Settings, *, timeout: float = 30.0) -> Redis:
-    """A waiting client that answers bytes. Commands are not retried: the callers know what may be sent twice."""
+def open_redis(settings: Settings, *, timeout: float = 30.0, database: int | None = None) -> Redis:
+    """A waiting client that answers bytes. Commands are not retried: the callers know what may be sent twice.
+
+    database: another than the URL's.
+    """
     # Columns come in megabytes: with reads of 64 KiB, the default, fetching them takes half as long again.
-    return redis.Redis.from_url(url(settings), socket_read_size=1 << 18, **_options(timeout))
+    client = redis.Redis.from_url(url(settings), socket_read_size=1 << 18, **_options(timeout))
+    if database is not None:
+        client.connection_pool.connection_kwargs["db"] = database
+    return client
 
 
 def open_async(settings: Settings, *, timeout: float) -> AsyncRedis:
@@ -66,7 +77,14 @@ def _options(timeout: float) -> dict[str, Any]:
         "retry": Retry(ExponentialBackoff(), 0),
         "protocol": 2,  # RESP2: the same shapes from Redis 7.0 and Valkey 9
         "health_check_interval": 0,
+        "client_name": NAME,
     }
+
+
+def others(client: Redis) -> list[str]:
+    """The names of the collector's other processes that are connected to the server."""
+    names = {str(known["name"]) for known in client.client_list()} - {NAME}
+    return sorted(name for name in names if name.startswith("collector:"))
 
 
 def check_server(client: Redis, settings: Settings) -> None:

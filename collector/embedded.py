@@ -227,18 +227,20 @@ class Embedded:
         )
 
     def _options(self) -> list[str]:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = _memory()
         options = {
             "port": "0",
             "unixsocket": str(self._socket),
             "unixsocketperm": "600",
             "dir": str(self._folder),
             "daemonize": "no",
-            "databases": "1",
+            "databases": "2",  # the second is empty, but for the while of a restore or rebuild
             "save": "",
             "appendonly": "yes",
             "appendfsync": self._settings.durability,
-            "aof-use-rdb-preamble": "yes",
+            # Plain commands, so that a search of the files proves an erasure: compressed, they would hide an id.
+            "aof-use-rdb-preamble": "no",
+            "rdbcompression": "no",
             # Half: a rewrite of the append-only file may copy every page that changes while it runs.
             "maxmemory": str(memory // 2),
             "maxmemory-policy": "noeviction",
@@ -268,6 +270,15 @@ class Embedded:
                     return
         said = (self._folder / "server.log").read_text(errors="replace").strip().splitlines()[-1:]
         raise BadSetup(f"The server ended at once: {' '.join(said)} Mend: see {self._folder / 'server.log'}.")
+
+
+def _memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """The bytes of memory that this process may use: the machine's, or its container's where that has fewer."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # version 2 and version 1
+        with contextlib.suppress(OSError, ValueError):  # not there, or «max»
+            limits.append(int((groups / name).read_text()))
+    return min(limits)
 
 
 def _locked(descriptor: int) -> bool:

@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from collector import clock, keys
+from collector import clock, feed, keys
 from collector.clock import DAY, Clock
 from collector.connections import AsyncRedis, Redis, Unavailable
+from collector.feed import Seen
 
 FLUSH_SECONDS = 1.0
+PACE_SECONDS = 7_200  # for which the fates of each minute are kept: an hour's curve and some
 KEPT_DAYS = 8  # a week and the day that is not over
 ORIGIN = (
     "refused",
@@ -25,6 +27,22 @@ class Finding(NamedTuple):
     mend: str
 
 
+class Content(NamedTuple):
+    """What the latest events of a tag hold, whichever way they came; archive/scan.py counts it."""
+
+    events: int = 0
+    last: Mapping[str, int] = {}  # event name → Unix second of the newest receipt
+    unasked: int = 0  # full consent by the tag's regime alone
+    checkouts: int = 0
+    without_value: int = 0  # checkouts, as the next two
+    without_currency: int = 0
+    without_order: int = 0
+    repeated_orders: int = 0  # order ids that several checkouts have
+    late: int = 0  # events of pages, a day or more after they happened
+    of_pages: int = 0
+    emails: Mapping[str, int] = {}  # field → events in which it holds a plain e-mail address
+
+
 class Tally:
     """One edge's counts of fates by tag and day. Kept in memory for a second, then added up in Redis."""
 
@@ -33,6 +51,7 @@ class Tally:
         self._clock = now
         self._counts: dict[tuple[str, str, str], int] = {}
         self._stored: set[tuple[str, str]] = set()
+        self._seen: dict[str, list[Seen]] = {}
 
     def count(self, tag: str, outcome: str, reason: str, events: int = 1) -> None:
         fate = tag, outcome, reason
@@ -41,6 +60,14 @@ class Tally:
     def stored(self, tag: str, event: str) -> None:
         """Note that an event of this name was stored just now."""
         self._stored.add((tag, event))
+
+    def watches(self, tag: str) -> bool:
+        """Whether the tag's feed still has room for more of this second."""
+        return len(self._seen.get(tag, ())) < feed.A_SECOND
+
+    def saw(self, tag: str, seen: list[Seen]) -> None:
+        """Show events in the tag's feed."""
+        self._seen.setdefault(tag, []).extend(seen)
 
     async def run(self) -> None:
         """Add up for ever; cancel it to stop, after which what is left has been added."""
@@ -54,12 +81,18 @@ class Tally:
     async def _flush(self) -> None:
         counts, self._counts = self._counts, {}
         stored, self._stored = self._stored, set()
+        seen, self._seen = self._seen, {}
         if not counts:
             return
         now = int(self._clock())
+        minute = keys.pace(now // 60)
         pipeline = self._client.pipeline(transaction=False)
         for (tag, outcome, reason), events in counts.items():
             pipeline.hincrby(keys.tally(tag, now // DAY), f"{outcome}/{reason}", events)
+            pipeline.hincrby(minute, f"{outcome}/{reason}", events)
+        pipeline.expire(minute, PACE_SECONDS)
+        for tag, events_seen in seen.items():
+            feed.append(pipeline, tag, events_seen[: feed.A_SECOND])
         for tag, event in stored:
             pipeline.hset(keys.tally(tag, now // DAY), f"last/{event}", now)
         for tag in {tag for tag, _, _ in counts}:
@@ -70,18 +103,47 @@ class Tally:
             return  # a count for people, not the account: metrics keep that
 
 
-def report(client: Redis, tag: str, now: float) -> dict[str, Any]:
-    """The last week of a tag: last events by name, fates by outcome and reason, and what the install lacks."""
+def add(client: Redis, tag: str, fates: Mapping[tuple[str, str], int], now: float) -> None:
+    """Add the fates of what came otherwise than by an edge, as an import's: (outcome, reason) → events."""
+    key = keys.tally(tag, int(now) // DAY)
+    pipeline = client.pipeline(transaction=False)
+    for (outcome, reason), events in fates.items():
+        pipeline.hincrby(key, f"{outcome}/{reason}", events)
+    pipeline.expire(key, KEPT_DAYS * DAY)
+    pipeline.execute()
+
+
+def daily(
+    client: Redis, tag: str, now: float
+) -> list[tuple[int, Counter[tuple[str, str]], dict[str, int]]]:
+    """(Unix day, events by outcome and reason, last second of each event name) of each day kept, oldest first."""
     today = int(now) // DAY
-    fates: Counter[tuple[str, str]] = Counter()
-    last: dict[str, int] = {}
-    for day in range(today - KEPT_DAYS + 1, today + 1):
-        for raw, value in client.hgetall(keys.tally(tag, day)).items():
+    days = range(today - KEPT_DAYS + 1, today + 1)
+    pipeline = client.pipeline(transaction=False)
+    for day in days:
+        pipeline.hgetall(keys.tally(tag, day))
+    found = []
+    for day, tallied in zip(days, pipeline.execute(), strict=True):
+        fates: Counter[tuple[str, str]] = Counter()
+        last: dict[str, int] = {}
+        for raw, value in tallied.items():
             kind, _, name = raw.decode().partition("/")
             if kind == "last":
-                last[name] = max(last.get(name, 0), int(value))
+                last[name] = int(value)
             else:
-                fates[kind, name] += int(value)
+                fates[kind, name] = int(value)
+        found.append((day, fates, last))
+    return found
+
+
+def report(client: Redis, tag: str, now: float, content: Content) -> dict[str, Any]:
+    """The last week of a tag: last events by name, fates by outcome and reason, and what the install lacks."""
+    fates: Counter[tuple[str, str]] = Counter()
+    last: dict[str, int] = dict(content.last)
+    for _, counted, seen in daily(client, tag, now):
+        fates.update(counted)
+        for name, second in seen.items():
+            last[name] = max(last.get(name, 0), second)
     return {
         "tag": tag,
         "last_events": [
@@ -92,16 +154,21 @@ def report(client: Redis, tag: str, now: float) -> dict[str, Any]:
             {"outcome": outcome, "reason": reason, "events": events}
             for (outcome, reason), events in sorted(fates.items())
         ],
-        "findings": [finding._asdict() for finding in findings(fates, last)],
+        "looked_at": content.events,
+        "findings": [finding._asdict() for finding in findings(fates, last, content)],
     }
 
 
-def findings(fates: Mapping[tuple[str, str], int], last: Mapping[str, int]) -> list[Finding]:
-    """What an install lacks, judged by a week's fates and the last second of each event name. Pure."""
+def findings(
+    fates: Mapping[tuple[str, str], int], last: Mapping[str, int], content: Content
+) -> list[Finding]:
+    """What an install lacks, judged by a week's fates, the last second of each event name and the content. Pure."""
     found = []
     accepted = sum(events for (outcome, _), events in fates.items() if outcome == "accepted")
     consent = sum(events for (outcome, reason), events in fates.items() if reason.startswith("consent_"))
-    if not fates:
+    origin, missing = fates.get(ORIGIN, 0), fates.get(("refused", "consent_missing"), 0)
+    emails = ", ".join(f"{field} ({events})" for field, events in content.emails.items())
+    if not fates and not content.events:
         found.append(
             Finding(
                 "no_event",
@@ -109,7 +176,7 @@ def findings(fates: Mapping[tuple[str, str], int], last: Mapping[str, int]) -> l
                 "Paste the snippet of `collector tag snippet` before </head> of each page.",
             )
         )
-    if origin := fates.get(ORIGIN, 0):
+    if origin:
         found.append(
             Finding(
                 "origin",
@@ -125,9 +192,60 @@ def findings(fates: Mapping[tuple[str, str], int], last: Mapping[str, int]) -> l
                 "Call collect('setconsent', true), or Consent Mode's update, when the visitor agrees.",
             )
         )
+    if missing or content.unasked:
+        found.append(
+            Finding(
+                "no_consent_signal",
+                f"{missing} events were refused and {content.unasked} taken without any consent signal.",
+                "Let the consent banner tell the tag: collect('consent', …), TCF or GPP; servers send «consent».",
+            )
+        )
     if accepted and "pagevisit" not in last:
         found.append(
             Finding("no_pagevisit", "Events come, but no page visit.", "Call collect('page') on every page.")
+        )
+    for code, events, lack, mend in (
+        ("checkout_without_value", content.without_value, "no value", "value: what was paid, as a number"),
+        (
+            "checkout_without_currency",
+            content.without_currency,
+            "no currency",
+            "currency: three letters, as EUR",
+        ),
+        ("checkout_without_order_id", content.without_order, "no order_id", "order_id: the shop's own"),
+    ):
+        if events:
+            found.append(
+                Finding(
+                    code,
+                    f"{events} of {content.checkouts} checkouts have {lack}.",
+                    f"Send it in the event's data. {mend[0].upper()}{mend[1:]}.",
+                )
+            )
+    if content.repeated_orders:
+        found.append(
+            Finding(
+                "repeated_order_id",
+                f"{content.repeated_orders} order ids stand in more than one checkout.",
+                "Send checkout once an order, not at each view of the thank-you page, and with the same event_id "
+                "and visitor from page and server.",
+            )
+        )
+    if emails:
+        found.append(
+            Finding(
+                "plain_email",
+                f"Plain e-mail addresses stand in {emails}.",
+                "Take them out of event data and visitor ids; an address belongs in user_data.em, where it is hashed.",
+            )
+        )
+    if content.late > LATE_SHARE * content.of_pages:
+        found.append(
+            Finding(
+                "late_events",
+                f"{content.late} of {content.of_pages} events of pages came a day or more after they happened.",
+                "Send sent_at with event_time, so that the clock of a device does no harm; the tag does.",
+            )
         )
     for reason, mend in MENDS.items():
         if events := fates.get(("refused", reason), 0):
@@ -135,8 +253,10 @@ def findings(fates: Mapping[tuple[str, str], int], last: Mapping[str, int]) -> l
     return found
 
 
+LATE_SHARE = 0.05  # offline queues and clocks that are wrong are fewer
 MENDS = {
     "bad_time": "Send event_time in Unix seconds, not milliseconds, from a clock that is right.",
+    "too_old": "Send events within 7 days, and with sent_at; older ones belong into `collector import`.",
     "bad_visitor": "Leave the visitor to the tag: 32 lower-case hex digits.",
     "bad_event": "Name each event, in at most 128 bytes.",
     "bad_data": "Send event data as an object of texts and numbers.",

@@ -34,8 +34,15 @@ TABLE: tuple[Fate, ...] = (
     Fate("refused", "child", "visitor", "The signal says that the visitor is a known child."),
     Fate("refused", "withdrawn", "visitor", "The visitor withdrew in the same request."),
     Fate("retry", "unavailable", "ours", "The server cannot store now; nothing was stored, send it again."),
+    Fate("retry", "rate_limited", "sender", "The tag is over its limit of events a second; nothing was stored, send it later."),
     Fate("dead", "undecodable", "ours", "The worker could not read a stream entry; kept for inspection."),
+    Fate("dead", "failed", "ours", "The worker failed on this one event, again and again; kept for inspection."),
 )
+
+NO_CONSENT = frozenset(
+    (str(fate.outcome), fate.reason) for fate in TABLE if fate.fault == "visitor" or fate.reason == "consent_malformed"
+)
+"""(outcome, reason) of what consent did not allow."""
 
 BY_REASON = {(fate.outcome, fate.reason): fate for fate in TABLE}
 

@@ -6,6 +6,7 @@ import hmac
 import os
 import re
 import secrets
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,15 +14,21 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from collector import keys, log
-from collector.clock import Clock, system
+from collector.clock import DAY, Clock, system
 from collector.connections import AsyncRedis, Redis, Unavailable
 from collector.consent import Regime
 from collector.settings import BadSetup, Settings
+from collector.stream.partitions import Installation
 
 Role = Literal["admin", "marketer", "server"]
 
+OVERLAP = DAY  # for which a replaced key still works, so that nothing stops while the new one is put in
+ADMIN = "the admin key"  # its name: the key of COLLECTOR_ADMIN_KEY or the data folder, let in at every start
+
+SNAPSHOT = "snapshot.json"
 TAG_ID = re.compile(r"[0-9]{13}", re.ASCII)
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.ASCII)
 _DEFAULT_PORT = {"http": 80, "https": 443}
@@ -63,7 +70,6 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 _read_tag = msgspec.json.Decoder(Tag).decode
 _read_key = msgspec.json.Decoder(ApiKey).decode
-_read_snapshot = msgspec.json.Decoder(list[Tag]).decode
 _write = msgspec.json.Encoder().encode
 
 
@@ -101,17 +107,11 @@ def create_tag(
     client: Redis, name: str, origins: Sequence[str], regime: Regime, *, clock: Clock = system
 ) -> tuple[Tag, str]:
     """A new tag and its server key. Raises BadSetup for an origin that no browser sends."""
-    if not name.strip():
-        raise BadSetup("The tag has no name. Mend: give it one, such as the shop's.")
-    if not origins:
-        raise BadSetup(
-            "The tag has no origin. Mend: name each site that may send events, as https://shop.example."
-        )
-    checked = tuple(dict.fromkeys(check_origin(origin) for origin in origins))
+    named, checked = _named(name), _checked(origins)
     while True:
         tag = Tag(
             id=str(10**12 + secrets.randbelow(9 * 10**12)),
-            name=name.strip(),
+            name=named,
             origins=checked,
             regime=regime,
             created_at=int(clock()),
@@ -128,6 +128,15 @@ def allow(client: Redis, tag: Tag, origins: Sequence[str]) -> Tag:
     if wider == tag.origins:
         return tag
     changed = msgspec.structs.replace(tag, origins=wider)
+    client.hset(keys.TAGS, tag.id, _write(changed))
+    return changed
+
+
+def edit(client: Redis, tag: Tag, name: str, origins: Sequence[str], regime: Regime) -> Tag:
+    """The tag with another name, other origins and another regime; edges know within a second. Raises BadSetup."""
+    changed = msgspec.structs.replace(
+        tag, name=_named(name), origins=_checked(origins), regime=regime
+    )
     client.hset(keys.TAGS, tag.id, _write(changed))
     return changed
 
@@ -180,6 +189,33 @@ def list_keys(client: Redis) -> list[ApiKey]:
     return sorted(map(_read_key, records), key=lambda key: (key.created_at, key.id))
 
 
+def rotate(
+    client: Redis, old: ApiKey, *, overlap: int = OVERLAP, clock: Clock = system
+) -> tuple[ApiKey, str]:
+    """Another key that may do the same, until the same end. The old one ends after the overlap, in seconds."""
+    made = create_key(
+        client,
+        old.name,
+        old.role,
+        tags=old.tags,
+        consent_attested=old.consent_attested,
+        expires_at=old.expires_at,
+        clock=clock,
+    )
+    expire(client, old.id, int(clock()) + overlap)
+    return made
+
+
+def expire(client: Redis, key_id: str, at: int) -> bool:
+    """Let a key end at a Unix second, unless it ends before. False when there is none of this id."""
+    for key in list_keys(client):
+        if key.id == key_id:
+            end = min(at, key.expires_at or at)
+            client.hset(keys.API_KEYS, key.sha256, _write(msgspec.structs.replace(key, expires_at=end)))
+            return True
+    return False
+
+
 def revoke(client: Redis, key_id: str, *, clock: Clock = system) -> bool:
     """End a key at once. False when there is none of this id."""
     for key in list_keys(client):
@@ -209,28 +245,85 @@ def _sha256(presented: str) -> str:
     return hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def _named(name: str) -> str:
+    if not name.strip():
+        raise BadSetup("The tag has no name. Mend: give it one, such as the shop's.")
+    return name.strip()
+
+
+def _checked(origins: Sequence[str]) -> tuple[str, ...]:
+    if not origins:
+        raise BadSetup(
+            "The tag has no origin. Mend: name each site that may send events, as https://shop.example."
+        )
+    return tuple(dict.fromkeys(check_origin(origin) for origin in origins))
+
+
 def _under(origin: str, known: str) -> bool:
     head, _, tail = known.partition("*")
     label = origin.removeprefix(head).removesuffix(tail)
     return origin == head + label + tail and bool(_HOST.fullmatch(label))
 
 
+class Snapshot(msgspec.Struct, frozen=True):
+    """What an edge must know to take events while Redis is away. No key is in it: servers wait until Redis is back.
+
+    The secret is, since visitors of servers and event ids are hashed with it: the file is its owner's alone.
+    """
+
+    partitions: int
+    secret: str  # the installation's, hex
+    tags: list[Tag]
+
+    @property
+    def installation(self) -> Installation:
+        return Installation(self.partitions, bytes.fromhex(self.secret))
+
+
+def read_snapshot(settings: Settings) -> Snapshot | None:
+    """The snapshot of the spool's folder; None when there is none that can be read, or for other partitions."""
+    try:
+        found = msgspec.json.decode((settings.spool / SNAPSHOT).read_bytes(), type=Snapshot)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return found if found.partitions == settings.partitions else None
+
+
+def _save(folder: Path, snapshot: Snapshot) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, fresh = tempfile.mkstemp(dir=folder, prefix=SNAPSHOT)  # mode 0600
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(_write(snapshot))
+        file.flush()
+        os.fsync(descriptor)
+    Path(fresh).replace(folder / SNAPSHOT)
+
+
 class TagCache:
     """The edge's copy of tags and keys: a second old at most, and of use while Redis is away.
 
-    Its tags are kept in data_dir/tags.json, so that an edge which starts without Redis knows them.
+    `away`: Redis did not answer when last asked; what is known stays in force, and nobody waits for the next answer.
+    `foreign`: it did, but holds another installation, or none, whose tags these are not.
     """
 
-    def __init__(self, client: AsyncRedis, settings: Settings, *, clock: Clock = system) -> None:
+    def __init__(
+        self, client: AsyncRedis, settings: Settings, installation: Installation, *, clock: Clock = system
+    ) -> None:
         self._client = client
         self._seconds = settings.tag_cache_seconds
-        self._snapshot = settings.data_dir / "tags.json"
+        self._folder = settings.spool
+        self._installation = installation
         self._clock = clock
-        self._tags = _load(self._snapshot)
+        self._saved = read_snapshot(settings)
+        if self._saved is not None and self._saved.installation != installation:
+            self._saved = None
+        self._tags = {tag.id: tag for tag in self._saved.tags} if self._saved else {}
         self._read_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
         self._keys: dict[str, tuple[float, ApiKey]] = {}
         self._log = log.get("tags")
+        self.away = False
+        self.foreign = False
 
     async def get(self, tag: str) -> Tag | None:
         """The tag, or None when Redis says that there is none.
@@ -238,59 +331,90 @@ class TagCache:
         Raises connections.Unavailable for a tag that this edge has never seen while Redis cannot be asked.
         """
         if time.monotonic() - self._read_at >= self._seconds:
-            await self._refresh()
+            reading = self._refresh()
+            if not self.away:
+                await asyncio.shield(reading)  # one reader, whoever of its many waiters goes away
         known = self._tags.get(tag)
         if known is not None or not TAG_ID.fullmatch(tag):
             return known
-        record = await self._client.hget(keys.TAGS, tag)
+        record = await self._ask(keys.TAGS, tag)
         if record is None:
             return None
         self._tags[tag] = found = _read_tag(record)
         return found
 
     async def key(self, presented: str) -> ApiKey | None:
-        """The usable key that was presented. Raises connections.Unavailable when Redis cannot be asked."""
+        """The usable key that was presented; while Redis is away one that it was asked for before.
+
+        Raises connections.Unavailable when Redis cannot be asked.
+        """
         sha256, now = _sha256(presented), time.monotonic()
-        cached = self._keys.get(sha256)
-        if cached is not None and now - cached[0] < self._seconds:
-            return cached[1] if cached[1].usable(self._clock()) else None
+        asked_at, known = self._keys.get(sha256, (float("-inf"), None))
+        if known is not None and (self.away or now - asked_at < self._seconds):
+            if self.away:
+                self._wake()
+            return known if known.usable(self._clock()) else None
+        try:
+            key = _usable(await self._ask(keys.API_KEYS, sha256), sha256, self._clock())
+        except Unavailable:
+            if known is None:
+                raise
+            self._wake()
+            return known if known.usable(self._clock()) else None
         self._keys.pop(sha256, None)
-        key = _usable(await self._client.hget(keys.API_KEYS, sha256), sha256, self._clock())
         if key is not None:
             self._keys[sha256] = (now, key)
         return key
 
-    async def _refresh(self) -> None:
+    async def ask(self) -> bool:
+        """Whether Redis answers now, with the installation that this edge serves."""
+        await asyncio.shield(self._refresh())
+        return not self.away
+
+    async def _ask(self, table: str, field: str) -> bytes | None:
+        if self.away:
+            self._wake()  # thousands that each wait for a time-out of their own are no better answered
+            raise RedisConnectionError("Redis was away a moment ago")
+        record: bytes | None = await self._client.hget(table, field)
+        return record
+
+    def _wake(self) -> None:
+        if time.monotonic() - self._read_at >= self._seconds:
+            self._refresh()
+
+    def _refresh(self) -> "asyncio.Task[None]":
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read())
-        await asyncio.shield(self._reading)  # one reader, whoever of its many waiters goes away
+        return self._reading
 
     async def _read(self) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.hmget(keys.INSTALLATION, "secret", "partitions").hgetall(keys.TAGS)
         try:
-            records = await self._client.hgetall(keys.TAGS)
+            (secret, partitions), records = await pipeline.execute()
         except Unavailable:
-            return  # what is known stays in force; unknown tags are asked for one by one
+            self.away = True
+            return
         finally:
             self._read_at = time.monotonic()
-        fresh = {tag.id: tag for tag in map(_read_tag, records.values())}
-        if fresh == self._tags:
+        known = self._installation.secret.hex().encode(), str(self._installation.partitions).encode()
+        foreign = (secret, partitions) != known
+        if foreign and not self.foreign:
+            self._log.error(
+                "Redis holds another installation than this edge serves: nothing is sent to it. "
+                "Mend: restart this process, or point COLLECTOR_REDIS_URL at its own server."
+            )
+        self.away = self.foreign = foreign
+        if not foreign:
+            await self._keep([_read_tag(record) for record in records.values()])
+
+    async def _keep(self, fresh: list[Tag]) -> None:
+        self._tags = {tag.id: tag for tag in fresh}
+        snapshot = Snapshot(self._installation.partitions, self._installation.secret.hex(), fresh)
+        if snapshot == self._saved:
             return
-        self._tags = fresh
+        self._saved = snapshot
         try:
-            await asyncio.to_thread(_save, self._snapshot, list(fresh.values()))
+            await asyncio.to_thread(_save, self._folder, snapshot)
         except OSError as error:
             self._log.warning("tag snapshot not written", error=type(error).__name__)
-
-
-def _load(path: Path) -> dict[str, Tag]:
-    try:
-        return {tag.id: tag for tag in _read_snapshot(path.read_bytes())}
-    except (OSError, msgspec.MsgspecError):
-        return {}
-
-
-def _save(path: Path, tags: list[Tag]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    fresh.write_bytes(_write(tags))
-    fresh.replace(path)

@@ -1,5 +1,6 @@
 """The tables of docs/ that the code knows: `make tables` writes them, test_docs.py compares them."""
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -50,6 +51,26 @@ def fates() -> str:
     return table(("Outcome", "Reason", "Whose doing", "Meaning"), rows)
 
 
+def consent() -> str:
+    """What the tests hold the decision to, at the edge and in the tag: every vector, in both regimes."""
+
+    def told(expected: dict[str, str]) -> str:
+        reason = f" `{expected['reason']}`" if expected["reason"] else ""
+        mark = f", {expected['mark']}" if expected["mark"] else ""
+        return f"{expected['verdict']}{reason}{mark}"
+
+    vectors = json.loads((Path(__file__).parent / "vectors/consent.json").read_text())
+    rows = ((case["promise"], *(told(case["expect"][regime]) for regime in ("opt_in", "opt_out"))) for case in vectors)
+    return table(("Signals", "opt_in", "opt_out"), rows)
+
+
+def faults() -> str:
+    """The rows of the newest results of `make faults`."""
+    results = max((DOCS.parent / "loadtest" / "results").glob("*-faults.md"))
+    rows = "\n".join(line for line in results.read_text().splitlines() if line.startswith("|"))
+    return f"From [{results.name}](../loadtest/results/{results.name}):\n\n{rows}"
+
+
 def commands() -> str:
     """A section a command: its usage, what it does, its options."""
     return "\n\n".join(_sections("collector", typer.main.get_command(app)))
@@ -78,6 +99,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "metrics.md": metric_names,
     "outcomes.md": fates,
     "cli.md": commands,
+    "faults.md": faults,
+    "consent.md": consent,
 }
 
 

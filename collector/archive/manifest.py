@@ -4,7 +4,9 @@ Files are written first and put in force by a script; they have unique names and
 files only, so a file that no commit listed is as if it were not there.
 """
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -12,8 +14,11 @@ from uuid import uuid4
 import msgspec
 
 from collector import keys
+from collector.archive import whole
 from collector.connections import Redis
 from collector.stream import scripts
+
+MARGIN = 5.0  # seconds that the clocks of the archive's file system and of this machine may be apart
 
 
 class File(msgspec.Struct, frozen=True):
@@ -26,6 +31,7 @@ class File(msgspec.Struct, frozen=True):
     last: str
     from_time: int
     to_time: int
+    crc: int | None = None  # CRC-32 of its bytes; None for files older than this field
 
 
 class Past(NamedTuple):
@@ -64,6 +70,12 @@ class Manifest:
     def path(self, tag: str, name: str) -> Path:
         """Where a tag's file lies."""
         return self._folder / tag / f"{name}.parquet"
+
+    def check(self, tag: str, file: File) -> Path:
+        """Where the file lies. Raises whole.Damaged when it is not what was written."""
+        path = self.path(tag, file.name)
+        whole.check(path, file.bytes, file.crc)
+        return path
 
     def unused_name(self, first: str) -> str:
         """A name for a new file; the id in front only helps people who look."""
@@ -130,6 +142,39 @@ class Manifest:
             self.path(tag, name).unlink(missing_ok=True)
             self._client.zrem(key, member)
         return len(due)
+
+    def hasten(self, tag: str, now: float) -> None:
+        """Let the replaced files of a tag be garbage from now on. Readers that have them open read again."""
+        key = f"{self._prefix}:garbage"
+        waiting = [member for member in self._client.zrange(key, 0, -1) if member.startswith(f"{tag}/".encode())]
+        if waiting:
+            self._client.zadd(key, dict.fromkeys(waiting, now), lt=True)
+
+    def clear_unlisted(self, tag: str) -> bool:
+        """Delete what writers that died left in the folder; False while a file may still be put in force."""
+        unlisted = self._unlisted(tag)
+        before = time.time() - MARGIN
+        left = [path for path in unlisted if _written(path) < before]
+        if left:
+            # A writer that only slept finds at its commit that an erasure came between, and begins anew.
+            self._client.hincrby(self._keys[0], "erasures", 1)
+            for path in self._unlisted(tag) & set(left):
+                path.unlink(missing_ok=True)
+        return len(left) == len(unlisted)
+
+    def _unlisted(self, tag: str) -> set[Path]:
+        paths = set(self.path(tag, "*").parent.glob("*.*"))  # before the list: a file is listed after it is there
+        garbage = self._client.zrange(f"{self._prefix}:garbage", 0, -1)
+        listed = {file.name for file in self.past(tag).files}
+        listed |= {member.decode().partition("/")[2] for member in garbage}
+        return {path for path in paths if path.stem not in listed}
+
+
+def _written(path: Path) -> float:
+    """When a file was written last, Unix seconds; for ever ago when it has gone."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime
+    return 0.0
 
 
 def _marks(flat: list[bytes]) -> dict[int, int]:

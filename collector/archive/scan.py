@@ -12,15 +12,23 @@ import pyarrow as pa
 from collector import keys
 from collector.archive import rows, sql
 from collector.archive.manifest import Manifest, Past
+from collector.archive.whole import Damaged
 from collector.audience.rules import Rule
+from collector.clock import DAY
 from collector.connections import Redis
 from collector.event import CLICK_IDS, USER_DATA, StreamedEvent
+from collector.health import Content
 from collector.settings import Settings
 from collector.stream import read
 from collector.stream.partitions import Installation
 
 PAGE = 5_000  # entries of the stream read at a time
 TRIES = 5  # a flush that moves rows from the stream to a file while we read makes us read again
+
+WEEK = 7 * DAY
+MOST = 2_000_000  # events looked at for a tag's health: about a second
+
+SKEW = 60_000  # milliseconds that the clocks of an edge and of Redis may differ
 
 MARKS = pa.schema([("mark", pa.int64()), ("until", pa.int64())])
 
@@ -42,14 +50,14 @@ class Archive:
     def members(
         self, tag: str, rule: Rule, *, at: int, floor: int = 0, lookback: int | None = None
     ) -> list[str]:
-        """The visitors who are members at the second `at`. Raises rules.RuleError, Moved."""
+        """The visitors who are members at the second `at`. Raises rules.RuleError, Moved, whole.Damaged."""
         query = sql.members(rule, at=at, floor=floor, lookback=lookback, source="archived", marks="marks")
-        return [visitor for (visitor,) in self._ask(tag, f"{query} ORDER BY visitor")]
+        return [visitor for (visitor,) in self.ask(tag, f"{query} ORDER BY visitor")]
 
     def size(self, tag: str, rule: Rule, *, at: int, floor: int = 0, lookback: int | None = None) -> int:
-        """How many visitors are members at the second `at`. Raises rules.RuleError, Moved."""
+        """How many visitors are members at the second `at`. Raises rules.RuleError, Moved, whole.Damaged."""
         query = sql.members(rule, at=at, floor=floor, lookback=lookback, source="archived", marks="marks")
-        ((size,),) = self._ask(tag, f"SELECT count(*) FROM ({query})")  # noqa: S608 (the query quotes its values)
+        ((size,),) = self.ask(tag, f"SELECT count(*) FROM ({query})")  # noqa: S608 (the query quotes its values)
         return int(size)
 
     def identities(self, tag: str, visitors: Sequence[str], column: str) -> list[str]:
@@ -62,7 +70,7 @@ class Archive:
                 SELECT 1 FROM marks WHERE marks.mark = archived.mark AND archived.event_time <= marks.until)
             ORDER BY 1"""  # noqa: S608 (the column is one of the schema's)
         wanted = pa.table({"visitor": pa.array(visitors, pa.string())})
-        return [value for (value,) in self._ask(tag, query, wanted=wanted)]
+        return [value for (value,) in self.ask(tag, query, wanted=wanted)]
 
     def events(self, tag: str, visitor: str) -> list[StreamedEvent]:
         """All that is kept of a visitor, by time: barred and limited events too, nothing that a tombstone covers."""
@@ -84,14 +92,51 @@ class Archive:
                     ]
         raise Moved
 
+    def received(self, tag: str, event: str, at: int) -> list[StreamedEvent]:
+        """The events of this name that an edge received in this Unix millisecond, less those that were erased."""
+        for _ in range(TRIES):
+            with self._open(tag, range(self._installation.partitions), at - SKEW) as (connection, pasts):
+                erased = {mark: until for past in pasts for mark, until in past.tombstones.items()}
+                found = self._fetch(
+                    connection,
+                    f"SELECT * FROM archived WHERE received_at = {at} AND event = {sql.quote(event)} "  # noqa: S608
+                    "ORDER BY sid_ms, sid_seq",
+                )
+                if found is not None:
+                    return [
+                        rows.event_of(tag, row)
+                        for row in found.to_pylist()
+                        if row["event_time"] > erased.get(row["mark"], -1)
+                    ]
+        raise Moved
+
+    def content(self, tag: str, now: float) -> Content:
+        """What the events of the last week hold, or the newest MOST or so of them where there are more."""
+        since = int((now - WEEK) * 1000)
+        rows_ = 0
+        files = [file for manifest in self._manifests for file in manifest.past(tag).files]
+        for file in sorted(files, key=lambda file: read.parse(file.last), reverse=True):
+            rows_ += file.rows
+            if rows_ > MOST:
+                since = max(since, read.parse(file.first)[0])
+                break
+        ((events, unasked, *counts, emails),) = self.ask(tag, sql.content(since), since=since)
+        last = self.ask(
+            tag,
+            f"SELECT event, max(received_at) // 1000 FROM archived WHERE sid_ms >= {since} GROUP BY 1",  # noqa: S608
+            since=since,
+        )
+        found = {field: held for field, held in zip(sql.HELD, emails, strict=True) if held}
+        return Content(events, dict(last), unasked, *counts)._replace(emails=found)
+
     def covers(self, tag: str) -> datetime | None:
         """The time of the oldest row in the files; None while there are none."""
         oldest = min((file.from_time for m in self._manifests for file in m.past(tag).files), default=None)
         return None if oldest is None else datetime.fromtimestamp(oldest, UTC)
 
-    def _ask(self, tag: str, query: str, **tables: pa.Table) -> list[tuple[Any, ...]]:
+    def ask(self, tag: str, query: str, since: int = 0, **tables: pa.Table) -> list[tuple[Any, ...]]:
         for _ in range(TRIES):
-            with self._open(tag, range(self._installation.partitions)) as (connection, _):
+            with self._open(tag, range(self._installation.partitions), since) as (connection, _):
                 for name, table in tables.items():
                     connection.register(name, table)
                 found = self._fetch(connection, query)
@@ -109,27 +154,41 @@ class Archive:
 
     @contextmanager
     def _open(
-        self, tag: str, partitions: Sequence[int]
+        self, tag: str, partitions: Sequence[int], since: int = 0
     ) -> Iterator[tuple[duckdb.DuckDBPyConnection, list[Past]]]:
-        """DuckDB with the tag's relations `archived` and `marks`, and the pasts that they were made of."""
+        """DuckDB with the tag's relations `archived` and `marks`, and the pasts that they were made of.
+
+        since: Unix milliseconds; files of which nothing came after it are left out.
+        """
+        try:
+            pasts, tails, paths = self._look(tag, partitions, since)
+        except Damaged:  # or an erasure took a file away meanwhile: then it is not listed any more
+            pasts, tails, paths = self._look(tag, partitions, since)
+        marks: dict[int, int] = {}
+        for past in pasts:
+            for mark, until in chain(past.bars.items(), past.tombstones.items()):
+                marks[mark] = max(marks.get(mark, -1), until)
+        secret = self._installation.secret
+        tail_table = rows.table(tails, lambda visitor: keys.visitor_mark(secret, tag, visitor))
+        with connect(paths, tail_table, marks) as connection:
+            yield connection, pasts
+
+    def _look(
+        self, tag: str, partitions: Sequence[int], since: int
+    ) -> tuple[list[Past], list[tuple[int, int, StreamedEvent]], list[str]]:
+        """The past of each partition, the streams' tails behind them, and the files. Raises Damaged, Moved."""
         pasts, tails = [], []
         for number in partitions:
             past, tail = self._past(tag, number)
             pasts.append(past)
             tails += tail
-        marks: dict[int, int] = {}
-        for past in pasts:
-            for mark, until in chain(past.bars.items(), past.tombstones.items()):
-                marks[mark] = max(marks.get(mark, -1), until)
         paths = [
-            str(self._manifests[number].path(tag, file.name))
+            str(self._manifests[number].check(tag, file))
             for number, past in zip(partitions, pasts, strict=True)
             for file in past.files
+            if read.parse(file.last)[0] >= since
         ]
-        secret = self._installation.secret
-        tail_table = rows.table(tails, lambda visitor: keys.visitor_mark(secret, tag, visitor))
-        with connect(paths, tail_table, marks) as connection:
-            yield connection, pasts
+        return pasts, tails, paths
 
     def _past(self, tag: str, partition: int) -> tuple[Past, list[tuple[int, int, StreamedEvent]]]:
         """The past and the stream's tail behind it, of one moment."""

@@ -7,8 +7,8 @@ one tag, `marks` a relation (mark BIGINT, until BIGINT): rows of that visitor up
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from collector.archive.rows import TYPED
-from collector.audience.rules import Filter, Leaf, Operand, Rule, Window
+from collector.archive.rows import TEXTS, TYPED
+from collector.audience.rules import Filter, Leaf, Operand, Role, Rule, Window
 from collector.clock import DAY
 from collector.event import Scalar
 
@@ -44,6 +44,24 @@ def members(
 
     Raises RuleError when the rule takes no such lookback (days).
     """
+    scan, inside = _standing(rule, at, floor, lookback, source, marks)
+    return f"SELECT visitor FROM ({scan}) WHERE {_narrowed(inside)[-1]}"  # noqa: S608 (every value is quoted)
+
+
+def funnel(rule: Rule, *, at: int, floor: int = 0, source: str, marks: str) -> str:
+    """One row: for each condition of the rule its own size, then for each how many are left of those before it.
+
+    Conditions come in the order of the rule: main, all, any, exclude. The last number is the size of the rule.
+    """
+    scan, inside = _standing(rule, at, floor, None, source, marks)
+    counted = [test for _, test in inside] + _narrowed(inside)
+    return f"SELECT {', '.join(f'count(*) FILTER (WHERE {test})' for test in counted)} FROM ({scan})"  # noqa: S608
+
+
+def _standing(
+    rule: Rule, at: int, floor: int, lookback: int | None, source: str, marks: str
+) -> tuple[str, list[tuple[Role, str]]]:
+    """A row for each visitor whom any condition concerns, and for each condition a test whether it holds."""
     windows = rule.windows(lookback)
     leaves = rule.leaves()
     lows = {window: max(at - window.days * DAY, floor) for window in windows}
@@ -60,11 +78,21 @@ def members(
         since = f" AND {kth} >= leaf_{leaves.index(windows[0].leaf)}[1]" if window.since else ""
         return f"coalesce({kth} >= {lows[window]}{since}, false)"
 
-    tests = [inside(window) for window in windows if window.role in ("main", "all")]
-    if some := [inside(window) for window in windows if window.role == "any"]:
-        tests.append(_any(some))
-    tests += [f"NOT {inside(window)}" for window in windows if window.role == "exclude"]
-    return f"SELECT visitor FROM ({scan}) WHERE {' AND '.join(tests)}"  # noqa: S608 (every value is quoted)
+    return scan, [(window.role, inside(window)) for window in windows]
+
+
+def _narrowed(inside: Sequence[tuple[Role, str]]) -> list[str]:
+    """For each condition what must hold when it and those before it are asked; all of "any" count as one."""
+    some = [test for role, test in inside if role == "any"]
+    so_far: list[str] = []
+    narrowed = []
+    for role, test in inside:
+        if role != "any":
+            so_far.append(f"NOT {test}" if role == "exclude" else test)
+        elif test is some[0]:
+            so_far.append(_any(some))
+        narrowed.append(" AND ".join(so_far))
+    return narrowed
 
 
 def predicate(leaf: Leaf) -> str:
@@ -73,7 +101,7 @@ def predicate(leaf: Leaf) -> str:
     if leaf.events:
         tests.append(_one_of("event", leaf.events))
     if leaf.source:
-        tests.append(f"source = {_quote(leaf.source)}")
+        tests.append(f"source = {quote(leaf.source)}")
     tests += [_url(operator, text) for operator, text in leaf.url]
     tests += [_filter(filter) for filter in leaf.data]
     return " AND ".join(tests) or "true"
@@ -101,15 +129,15 @@ def _any(tests: Iterable[str]) -> str:
 def _url(operator: str, text: str) -> str:
     match operator:
         case "contains":
-            test = f"contains(url, {_quote(text)})"
+            test = f"contains(url, {quote(text)})"
         case "not_contains":
-            test = f"NOT contains(url, {_quote(text)})"
+            test = f"NOT contains(url, {quote(text)})"
         case "starts_with":
-            test = f"starts_with(url, {_quote(text)})"
+            test = f"starts_with(url, {quote(text)})"
         case "matches":
-            test = f"regexp_matches(url, {_quote(text)})"
+            test = f"regexp_matches(url, {quote(text)})"
         case _:
-            test = f"url {operator} {_quote(text)}"
+            test = f"url {operator} {quote(text)}"
     return f"coalesce({test}, false)"  # url is NULL where there is none
 
 
@@ -138,9 +166,23 @@ def _any_value(key: str, tests: Sequence[tuple[str, Operand]]) -> str:
     )
 
 
+def held(key: str) -> str:
+    """A list of what an event holds under a key, at the top level and in its line items: {number, text}, one NULL."""
+    top, item = (
+        f"{{'number': {number}, 'text': {text}}}"
+        for number, text in (TYPED.get(key) or _json_value("data", key), _json_value("item", key))
+    )
+    items = "coalesce(json_extract(line_items, '$[*]'), [])"
+    return f"list_filter([{top}] || list_transform({items}, lambda item: {item}), lambda one: {_known('one')})"
+
+
+def _known(value: str) -> str:
+    return f"{value}.number IS NOT NULL OR {value}.text IS NOT NULL"
+
+
 def _json_value(of: str, key: str) -> tuple[str, str]:
     """The expressions of a JSON object's value, as a number and as a text: whichever it is not is NULL."""
-    pointer = _quote("/" + key.replace("~", "~0").replace("/", "~1"))
+    pointer = quote("/" + key.replace("~", "~0").replace("/", "~1"))
     kind = f"json_type({of}, {pointer})"
     return (
         f"CASE WHEN {kind} <> 'VARCHAR' THEN CAST(json_extract({of}, {pointer}) AS DOUBLE) END",
@@ -157,12 +199,8 @@ def _value(number: str, text: str, tests: Sequence[tuple[str, Operand]]) -> str:
 
 def _test(number: str, text: str, operator: str, operand: Operand) -> str:
     if operator == "contains":
-        part = _quote(str(operand))
-        # A number's text: its digits where it is whole and exact, else its shortest form, as in Python.
-        digits = (
-            f"CASE WHEN abs({number}) < 1e15 AND {number} = trunc({number}) "
-            f"THEN CAST(CAST({number} AS BIGINT) AS VARCHAR) ELSE CAST({number} AS VARCHAR) END"
-        )
+        part = quote(str(operand))
+        digits = as_text(number)
         could = not set(str(operand)) - set("0123456789.e+-")
         return f"contains(coalesce({text}, {digits}), {part})" if could else f"contains({text}, {part})"
     if operator not in ("=", "in"):
@@ -178,6 +216,50 @@ def _test(number: str, text: str, operator: str, operand: Operand) -> str:
     )
 
 
+EMAIL = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"
+HELD = ("visitor", *TEXTS, "data", "line_items")  # the fields in which somebody may have put an e-mail address
+
+
+def content(since: int) -> str:
+    """One row of counts over `archived` from a stream id's milliseconds on, as health.Content has them.
+
+    events, unasked, checkouts, without_value, without_currency, without_order, repeated_orders, late, of_pages, and
+    a list of how many hold an e-mail address in each field of HELD.
+    """
+
+    def count(condition: str) -> str:
+        return f"count(*) FILTER (WHERE {condition})"
+
+    checkout = "event = 'checkout'"
+    order = "coalesce(order_id, CAST(order_id_number AS VARCHAR))"
+    emails = ", ".join(count(f"regexp_matches({field}, {quote(EMAIL)})") for field in HELD)
+    counts = (
+        "count(*)",
+        count("verdict = 'full' AND consent = 'regime'"),
+        count(checkout),
+        count(f"{checkout} AND value IS NULL"),
+        count(f"{checkout} AND currency IS NULL"),
+        count(f"{checkout} AND {order} IS NULL"),
+        "(SELECT count(*) FROM repeated)",
+        count(f"source = 'web' AND received_at - event_time * 1000 >= {DAY * 1000}"),
+        count("source = 'web'"),
+        f"[{emails}]",
+    )
+    return f"""
+        WITH newest AS (SELECT * FROM archived WHERE sid_ms >= {since}),
+        repeated AS (
+            SELECT 1 FROM newest WHERE {checkout} AND {order} IS NOT NULL GROUP BY {order} HAVING count(*) > 1)
+        SELECT {', '.join(counts)} FROM newest"""  # noqa: S608 (the values are the program's own)
+
+
+def as_text(number: str) -> str:
+    """A number's text: its digits where it is whole and exact, else its shortest form, as in Python."""
+    return (
+        f"CASE WHEN abs({number}) < 1e15 AND {number} = trunc({number}) "
+        f"THEN CAST(CAST({number} AS BIGINT) AS VARCHAR) ELSE CAST({number} AS VARCHAR) END"
+    )
+
+
 def _one_of(expression: str, values: Sequence[Scalar]) -> str:
     if len(values) == 1:
         return f"{expression} = {_literal(values[0])}"
@@ -186,9 +268,10 @@ def _one_of(expression: str, values: Sequence[Scalar]) -> str:
 
 def _literal(value: Operand) -> str:
     if isinstance(value, str):
-        return _quote(value)
-    return f"CAST({_quote(repr(value))} AS DOUBLE)"  # a bare literal would be a DECIMAL
+        return quote(value)
+    return f"CAST({quote(repr(value))} AS DOUBLE)"  # a bare literal would be a DECIMAL
 
 
-def _quote(text: str) -> str:
+def quote(text: str) -> str:
+    """A text as a literal."""
     return "'" + text.replace("'", "''") + "'"

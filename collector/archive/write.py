@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
@@ -12,11 +13,14 @@ import pyarrow.parquet as pq
 
 from collector import keys, log, metrics
 from collector.archive import rows
+from collector.archive.consents import Consents, Entry
 from collector.archive.manifest import File, Manifest, Past
+from collector.archive.proof import Proofs
+from collector.archive.whole import Damaged, checksum
 from collector.clock import DAY, Clock
 from collector.connections import Redis
 from collector.settings import Settings
-from collector.stream import read
+from collector.stream import dead, pending, read
 from collector.stream.partitions import Installation
 
 PAGE = 10_000  # entries read from Redis at a time: about 3 MB, a few milliseconds of the server's time
@@ -37,6 +41,8 @@ class Writer:
         self._settings = settings
         self._clock = clock
         self.manifest = Manifest(client, partition, settings.archive)
+        self.proofs = Proofs(settings.archive, partition)
+        self._consents = Consents(self.proofs, partition)
 
     def due(self) -> bool:
         """Whether enough events wait, or one waits for too long, or somebody asked for a flush."""
@@ -56,31 +62,36 @@ class Writer:
     def flush(self) -> int:
         """Write up to flush_events waiting events and put the files in force; how many entries it moved past.
 
+        Only what has been applied: an event that turns out to be a dead letter is left out, and a retry counts once.
+
         When the archive cursor or the erasures move meanwhile, the files are thrown away and nothing has happened.
         """
-        archived, erasures = self._client.hmget(keys.state(self._partition), ["archived", "erasures"])
+        archived, erasures, cursor = self._client.hmget(
+            keys.state(self._partition), ["archived", "erasures", "cursor"]
+        )
         archived, erasures = (archived or b"0-0").decode(), int(erasures or 0)
         entries: list[read.Entry] = []
         reached = archived
         while len(entries) < self._settings.flush_events:
-            page = read.after(self._client, self._partition, reached, PAGE)
+            page = read.after(self._client, self._partition, reached, PAGE, (cursor or b"+").decode())
             if not page:
                 break
             entries += page
             reached = page[-1].id.decode()
         if not entries:
             return 0
+        left_out = dead.ids(self._client, self._partition)
         events = [
             (*read.parse(entry.id), event)
             for entry in entries
-            if (event := read.decode(entry)) and event.verdict != "none"
+            if entry.id not in left_out and (event := read.decode(entry))
         ]
         events.sort(key=lambda row: row[2].tag)  # stable: by id within a tag
+        if self._consents.reached != archived:
+            self._consents.forget_all()
         files = []
         for tag, group in groupby(events, key=lambda row: row[2].tag):
-            file = self._write(
-                tag, rows.table(list(group), self._mark(tag)), self.manifest.past(tag).tombstones
-            )
+            file = self._archive(tag, list(group), reached)
             if file:
                 files.append((tag, file))
         if not self.manifest.flush(archived, erasures, reached, files):
@@ -88,14 +99,31 @@ class Writer:
             for tag, file in files:
                 self.manifest.path(tag, file.name).unlink(missing_ok=True)
             return 0
+        self._consents.reached = reached
         metrics.ARCHIVED.inc(sum(file.rows for _, file in files))
         read.trim(self._client, self._partition)
         return len(entries)
 
+    def _archive(self, tag: str, entries: Sequence[Entry], reached: str) -> File | None:
+        """The file of a tag's entries, None when there is none; their consent records are on disk before it."""
+        mark = cache(self._mark(tag))
+        erased = self.manifest.past(tag).tombstones
+        now = self._clock()
+        self.proofs.append(tag, "consent", self._consents.changes(tag, entries, mark, erased), now)
+        kept = [entry for entry in entries if entry[2].verdict != "none"]
+        late = {
+            who: erased[who]
+            for _, _, event in kept
+            if erased and event.event_time <= erased.get(who := mark(event.visitor), -1)
+        }
+        if late:  # came after the erasure: stream and append-only file hold the visitor again
+            pending.reopen(self._client, self._partition, tag, late, reached)
+        return self._write(tag, rows.table(kept, mark), erased) if kept else None
+
     def merge(self, tag: str) -> bool:
         """Merge a tag's small files into one, once there are enough; whether it did."""
         past = self.manifest.past(tag)
-        small = [file for file in past.files if file.rows < SMALL]
+        small = [file for file in past.files if file.rows < SMALL and self._is_whole(tag, file)]
         return len(small) >= self._settings.compact_files and self._rewrite(tag, past, small)
 
     def erase(self, tag: str) -> bool:
@@ -113,6 +141,19 @@ class Writer:
         self.manifest.collect_garbage(self._clock())
         return done
 
+    def clean(self, tag: str) -> bool:
+        """Delete every file that an erasure left behind: replaced ones, and those of writers that died.
+
+        False while one may still be wanted, or rows of erased visitors are left: ask again.
+        """
+        self.erase(tag)
+        if self.manifest.past(tag).erasing:
+            return False
+        now = self._clock()
+        self.manifest.hasten(tag, now)
+        self.manifest.collect_garbage(now)
+        return self.manifest.clear_unlisted(tag)
+
     def retire(self, tag: str) -> bool:
         """Drop the files whose newest row is past the retention; whether there was one."""
         if not self._settings.retention_days:
@@ -125,7 +166,7 @@ class Writer:
     def _rewrite(self, tag: str, past: Past, old: Sequence[File], erased: Sequence[int] = ()) -> bool:
         new = None
         if old:
-            tables = [pq.read_table(self._path(tag, file), schema=rows.SCHEMA) for file in old]
+            tables = [pq.read_table(self.manifest.check(tag, file), schema=rows.SCHEMA) for file in old]
             new = self._write(tag, pa.concat_tables(tables), past.tombstones)
         delete_at = self._clock() if erased else self._delete_at()
         if self.manifest.replace(tag, past.erasures, old, new, erased, delete_at):
@@ -137,7 +178,7 @@ class Writer:
 
     def _write(self, tag: str, table: pa.Table, tombstones: dict[int, int]) -> File | None:
         """A file of the rows that no tombstone forbids, on disk before it returns; None when no row is left."""
-        table = _without(table, tombstones)
+        table = without(table, tombstones)
         if not table.num_rows:
             return None
         ms, seq = table["sid_ms"], table["sid_seq"]
@@ -147,14 +188,20 @@ class Writer:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         pq.write_table(table, partial, compression="zstd")
-        _sync(partial)
-        partial.rename(path)
-        _sync(path.parent)
+        settle(partial, path)
         oldest, newest = pc.min(table["event_time"]).as_py(), pc.max(table["event_time"]).as_py()
-        return File(name, table.num_rows, path.stat().st_size, first, last, oldest, newest)
+        size, crc = path.stat().st_size, checksum(path)
+        return File(name, table.num_rows, size, first, last, oldest, newest, crc)
 
     def _mark(self, tag: str) -> Callable[[str], int]:
         return lambda visitor: keys.visitor_mark(self._secret, tag, visitor)
+
+    def _is_whole(self, tag: str, file: File) -> bool:
+        try:
+            self.manifest.check(tag, file)
+        except Damaged:
+            return False  # the others are merged all the same; doctor tells of this one
+        return True
 
     def _path(self, tag: str, file: File) -> Path:
         return self.manifest.path(tag, file.name)
@@ -163,7 +210,7 @@ class Writer:
         return self._clock() + self._settings.garbage_seconds
 
 
-def _without(table: pa.Table, tombstones: dict[int, int]) -> pa.Table:
+def without(table: pa.Table, tombstones: dict[int, int]) -> pa.Table:
     """The rows that no tombstone covers: those of other visitors, and those after the second of the tombstone."""
     if not tombstones:
         return table
@@ -171,6 +218,14 @@ def _without(table: pa.Table, tombstones: dict[int, int]) -> pa.Table:
     until = pc.take(pa.array(list(tombstones.values()), pa.int64()), found)
     keep: Any = pc.fill_null(cast(Any, pc.greater(table["event_time"], until)), True)
     return table.filter(keep)
+
+
+def settle(partial: Path, path: Path) -> Path:
+    """Put a file that is wholly written under its name, both on disk when this returns; its path."""
+    _sync(partial)
+    partial.rename(path)
+    _sync(path.parent)
+    return path
 
 
 def _sync(path: Path) -> None:

@@ -1,8 +1,8 @@
 -- Apply a batch: merge its effects and move the cursor, if the partition still is what the worker believes.
 -- KEYS: state. ARGV: prefix of the partition, cursor, epoch, new cursor, salt, effects (msgpack), then the byte
--- strings that msgpack cannot bring here: each new visitor's key, each dead letter's payload, in order.
+-- strings that msgpack cannot bring here: each new visitor's key, each dead letter, in order.
 -- effects: {tags: [tag, taken free ordinals, next, [hash, ordinal]… flat, [leaf, count, chunk, offsets, times]…]…,
---           dead: [id, reason]…}
+--           dead: the field of each dead letter}
 -- Returns 1, or 0 when cursor or epoch have moved and nothing was done.
 local state = redis.call('HMGET', KEYS[1], 'cursor', 'epoch')
 if (state[1] or '0-0') ~= ARGV[2] or (tonumber(state[2]) or 0) ~= tonumber(ARGV[3]) then return 0 end
@@ -22,8 +22,6 @@ for _, effect in ipairs(effects.tags) do
   save(t)
   for _, m in ipairs(merges) do merge(t, m[1], m[2], m[3], m[4], m[5]) end
 end
-for _, letter in ipairs(effects.dead) do
-  redis.call('XADD', ARGV[1] .. ':dead', '*', 'id', letter[1], 'reason', letter[2], 'payload', following())
-end
+for _, field in ipairs(effects.dead) do redis.call('HSET', ARGV[1] .. ':dead', field, following()) end
 redis.call('HSET', KEYS[1], 'cursor', ARGV[4])
 return 1

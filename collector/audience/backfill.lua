@@ -3,10 +3,11 @@
 -- KEYS: state. ARGV: tenant, leaf, live_from, covered_from and `after` as believed, the second from which the past
 --       is being read, new `after` or '' at the end,
 --       rows (msgpack): [hash, mark, [times, latest first]]…, then the key of each row's visitor.
--- Returns 1, or 0 when the leaf is gone, is another, or somebody else has moved on with it.
+-- Returns 1, or 0 when the leaf is gone, is another, was stopped by hand, or somebody else has moved on with it.
 local t = open(ARGV[1])
 local key = t.tenant .. ':leaf:' .. ARGV[2]
-local leaf = redis.call('HMGET', key, 'live_from', 'covered_from', 'after', 'filling_from', 'count')
+local leaf = redis.call('HMGET', key, 'live_from', 'covered_from', 'after', 'filling_from', 'count', 'failed')
+if leaf[6] == 'stopped' then return 0 end
 if leaf[1] ~= ARGV[3] or leaf[2] ~= ARGV[4] or (leaf[3] or '') ~= ARGV[5] then return 0 end
 if leaf[3] and leaf[4] ~= ARGV[6] then return 0 end
 local count = tonumber(leaf[5])

@@ -56,12 +56,16 @@ local function remove(t, hash, visitor, ordinal)
   t.visitors = t.visitors - 1
 end
 
--- Seconds lie little-endian, as numpy reads them; BITFIELD reads big-endian.
-local function swap(value)
-  local swapped = bit.bswap(value)
-  if swapped < 0 then swapped = swapped + 4294967296 end
-  return swapped
+-- Text is made once for each ordinal and second of a batch: formatting takes longer than all else about an argument.
+local function remembered(make)
+  return setmetatable({}, {__index = function(known, value)
+    known[value] = make(value)
+    return known[value]
+  end})
 end
+local place = remembered(function(ordinal) return '#' .. ordinal end)
+-- Seconds lie little-endian, as numpy reads them; BITFIELD writes big-endian.
+local swapped = remembered(function(second) return string.format('%u', bit.bswap(second) % 4294967296) end)
 
 local function column(t, leaf, plane, chunk)
   return t.tenant .. ':col:' .. leaf .. ':' .. plane .. ':' .. chunk
@@ -82,53 +86,76 @@ local function reserve(key, visitors)
   redis.call('SET', key, old .. string.rep('\0', size - #old))
 end
 
-local function read(key, offsets, first, last)
-  local command = {}
-  for i = first, last do
-    local n = #command
-    command[n + 1] = 'GET'
-    command[n + 2] = 'u32'
-    command[n + 3] = '#' .. offsets[i]
-  end
-  return redis.call('BITFIELD', key, unpack(command))
+-- A call takes as long as copying the seconds of so many visitors: what lies closer is read in one piece.
+local NEAR = 1000
+
+local function second(raw, at)
+  local a, b, c, d = string.byte(raw, at, at + 3)
+  return d and a + b * 256 + c * 65536 + d * 16777216 or 0
 end
 
+-- The seconds at these offsets of a column, 0 where there is none.
+local function read(key, offsets)
+  local low, high = offsets[1], offsets[1]
+  for _, offset in ipairs(offsets) do
+    if offset < low then low = offset elseif offset > high then high = offset end
+  end
+  local found = {}
+  if high - low <= NEAR * #offsets then
+    local raw = redis.call('GETRANGE', key, low * 4, high * 4 + 3)
+    for i, offset in ipairs(offsets) do found[i] = second(raw, (offset - low) * 4 + 1) end
+  else
+    for i, offset in ipairs(offsets) do
+      found[i] = second(redis.call('GETRANGE', key, offset * 4, offset * 4 + 3), 1)
+    end
+  end
+  return found
+end
+
+-- Write values[i] at offsets[i] for each chosen i.
 local function write(key, offsets, values, chosen)
-  if #chosen == 0 then return end
-  local command, highest = {}, 0
+  local highest = 0
   for _, i in ipairs(chosen) do
-    local n = #command
-    command[n + 1] = 'SET'
-    command[n + 2] = 'u32'
-    command[n + 3] = '#' .. offsets[i]
-    command[n + 4] = swap(values[i])
     if offsets[i] > highest then highest = offsets[i] end
   end
-  reserve(key, highest + 1)
-  redis.call('BITFIELD', key, unpack(command))
-end
-
-local function merge_latest(t, leaf, chunk, offsets, times, first, last)
-  local key = column(t, leaf, 0, chunk)
-  local old, chosen = read(key, offsets, first, last), {}
-  for i = first, last do
-    if times[i] > swap(old[i - first + 1]) then chosen[#chosen + 1] = i end
+  if #chosen > 0 then reserve(key, highest + 1) end
+  for first = 1, #chosen, STEP do
+    local command, n = {}, 0
+    for c = first, math.min(first + STEP - 1, #chosen) do
+      local i = chosen[c]
+      command[n + 1] = 'SET'
+      command[n + 2] = 'u32'
+      command[n + 3] = place[offsets[i]]
+      command[n + 4] = swapped[values[i]]
+      n = n + 4
+    end
+    redis.call('BITFIELD', key, unpack(command, 1, n))
   end
-  write(key, offsets, times, chosen)
   return #chosen > 0
 end
 
+local function merge_latest(t, leaf, chunk, offsets, times)
+  local key = column(t, leaf, 0, chunk)
+  local old, chosen, n = read(key, offsets), {}, 0
+  for i, time in ipairs(times) do
+    if time > old[i] then
+      n = n + 1
+      chosen[n] = i
+    end
+  end
+  return write(key, offsets, times, chosen)
+end
+
 -- times[i]: a visitor's new times, latest first. Plane j holds the (j+1)-th latest; equal seconds count separately.
-local function merge_counted(t, leaf, count, chunk, offsets, times, first, last)
-  local planes, changed = {}, false
-  for j = 0, count - 1 do planes[j] = read(column(t, leaf, j, chunk), offsets, first, last) end
-  local values, chosen = {}, {}
-  for j = 0, count - 1 do values[j], chosen[j] = {}, {} end
-  for i = first, last do
+local function merge_counted(t, leaf, count, chunk, offsets, times)
+  local planes, values, chosen, changed = {}, {}, {}, false
+  for j = 0, count - 1 do
+    planes[j], values[j], chosen[j] = read(column(t, leaf, j, chunk), offsets), {}, {}
+  end
+  for i = 1, #offsets do
     local old, new = 0, 1
     for j = 0, count - 1 do
-      local kept = swap(planes[old][i - first + 1])
-      local fresh = times[i][new] or 0
+      local kept, fresh = planes[old][i], times[i][new] or 0
       if fresh > kept then
         values[j][i] = fresh
         new = new + 1
@@ -136,12 +163,11 @@ local function merge_counted(t, leaf, count, chunk, offsets, times, first, last)
         values[j][i] = kept
         old = old + 1
       end
-      if values[j][i] ~= swap(planes[j][i - first + 1]) then chosen[j][#chosen[j] + 1] = i end
+      if values[j][i] ~= planes[j][i] then chosen[j][#chosen[j] + 1] = i end
     end
   end
   for j = 0, count - 1 do
-    write(column(t, leaf, j, chunk), offsets, values[j], chosen[j])
-    changed = changed or #chosen[j] > 0
+    changed = write(column(t, leaf, j, chunk), offsets, values[j], chosen[j]) or changed
   end
   return changed
 end
@@ -154,16 +180,11 @@ end
 
 -- Merge times into a leaf's chunk: times[i] is a second when count is 1, else a list.
 local function merge(t, leaf, count, chunk, offsets, times)
-  local changed = false
-  for first = 1, #offsets, STEP do
-    local last = math.min(first + STEP - 1, #offsets)
-    local did
-    if count == 1 then
-      did = merge_latest(t, leaf, chunk, offsets, times, first, last)
-    else
-      did = merge_counted(t, leaf, count, chunk, offsets, times, first, last)
-    end
-    changed = changed or did
+  local changed
+  if count == 1 then
+    changed = merge_latest(t, leaf, chunk, offsets, times)
+  else
+    changed = merge_counted(t, leaf, count, chunk, offsets, times)
   end
   if changed then touch(t, leaf, chunk) end
 end
@@ -174,8 +195,8 @@ local function clear(t, leaf, count, ordinal, until_)
   local changed = false
   for j = 0, count - 1 do
     local key = column(t, leaf, j, chunk)
-    local raw = redis.call('GETRANGE', key, at, at + 3)
-    if #raw == 4 and raw ~= '\0\0\0\0' and struct.unpack('<I4', raw) <= until_ then
+    local old = second(redis.call('GETRANGE', key, at, at + 3), 1)
+    if old > 0 and old <= until_ then
       redis.call('SETRANGE', key, at, '\0\0\0\0')
       changed = true
     end

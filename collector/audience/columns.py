@@ -21,6 +21,7 @@ CHUNK = 65_472  # visitors in a chunk; the reason for the number stands in colum
 PAGE = 64  # ordinals in a page of ids
 SEEN = "seen"  # the built-in leaf: the last event of any kind, for the expiry of visitors
 GROWING = ("register", "backfill")  # what may wait while Redis is full; all else drains it or only reads
+STOPPED = "stopped"  # a leaf's `failed` where somebody stopped the backfill, which goes no further
 FREE_TOLD = 10_000  # free ordinals that a worker takes note of at a time
 
 Seconds = NDArray[np.uint32]
@@ -91,7 +92,7 @@ class Effects(msgspec.Struct):
     """What a batch does, in the shape that apply.lua takes; the byte strings go beside it, in the same order."""
 
     tags: list[tuple[str, int, int, list[int], list[Any]]]
-    dead: list[tuple[str, str]]
+    dead: list[str]  # the field of each dead letter
 
 
 class Columns:
@@ -212,7 +213,7 @@ class Columns:
     ) -> bool:
         """Merge a batch's effects and move the cursor; False when (cursor, epoch) are no longer as believed.
 
-        strings: the key of each new visitor, then the payload of each dead letter.
+        strings: the key of each new visitor, then each dead letter.
         """
         return bool(self._run("apply", self._prefix, *believed, cursor, self._salt, pack(effects), *strings))
 
@@ -254,7 +255,9 @@ class Columns:
     ) -> tuple[int, int]:
         """Bar or erase a visitor up to and with a second; the epochs before and after, equal when nothing changed."""
         hash_, key, mark = self.identity(tag, visitor)
-        before, after = self._run("forget", self._prefix, tag, kind, until, mark, hash_, key)
+        before, after = self._run(
+            "forget", self._prefix, tag, kind, until, mark, hash_, key, event.encode(visitor)[1:-1]
+        )
         return before, after
 
     def expire(self, tag: str, since: int, ordinals: Sequence[int]) -> int:

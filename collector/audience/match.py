@@ -1,19 +1,39 @@
 """Rules live: which leaves an event matches, by look-ups that were prepared once for each kind of event."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
-from typing import cast
+from typing import Protocol, cast
 
 import re2
 
 from collector.audience.rules import Filter, Leaf, Operand, compile_regex
-from collector.event import Scalar, StreamedEvent
+from collector.event import Scalar
 
-Check = Callable[[StreamedEvent], bool]
+
+class Visit(Protocol):
+    """What a leaf looks at in an event."""
+
+    @property
+    def tag(self) -> str: ...
+    @property
+    def event(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def data(self) -> dict[str, Scalar]: ...
+    @property
+    def line_items(self) -> list[dict[str, Scalar]]: ...
+
+
+Check = Callable[[Visit], bool]
 UrlTest = Callable[[str], bool]
 ValueTest = Callable[[Scalar], bool]
 _Found = tuple[int, tuple[UrlTest, ...]]  # a leaf's place, and what its URL must still pass
+_Band = tuple[int, float, float]  # a leaf's place, and the lowest and the highest value that it takes
 
 FIRST = ("=", "starts_with", "contains", "matches", "!=", "not_contains")  # the surest finders first
 PATTERNS: dict[str, Callable[[str], str]] = {
@@ -23,6 +43,7 @@ PATTERNS: dict[str, Callable[[str], str]] = {
 }
 MOST_URLS = 8_192  # remembered for each kind of event, a few hundred bytes each
 SET_MEMORY = 32 << 20  # bytes that one set of URL regexes may use
+MOST_BANDS = 64  # leaves that compare one key with bounds; their table grows with the square of them
 
 
 class Matcher:
@@ -33,13 +54,13 @@ class Matcher:
         self._named = {(tag, name) for tag, some in leaves.items() for leaf in some for name in leaf.events}
         self._plans: dict[tuple[str, str, str], _Plan] = {}
 
-    def match(self, event: StreamedEvent) -> Sequence[int]:
+    def match(self, event: Visit) -> Sequence[int]:
         """The places in `leaves[event.tag]` of the leaves that the event matches: each once, in no order."""
         plan = self._plans.get((event.tag, event.event, event.source)) or self._plan(event)
         step = plan.by_url.get(event.url) or plan.step(event.url)
         return step.match(event) if step.undecided else step.sure
 
-    def _plan(self, event: StreamedEvent) -> "_Plan":
+    def _plan(self, event: Visit) -> "_Plan":
         # Names that no leaf asks for share one plan, so that a site's endless names take no memory.
         name = event.event if (event.tag, event.event) in self._named else ""
         key = (event.tag, name, event.source)
@@ -130,12 +151,17 @@ class _Step:
         self.sure = tuple(place for place, filters in leaves if not filters)
         self._others: list[tuple[int, Check]] = []
         fields: dict[str, dict[Scalar, list[tuple[int, Check | None]]]] = {}
+        bands: dict[str, list[_Band]] = {}
         for place, filters in leaves:
             if not filters:
                 continue
             equality = next(filter(None, map(_equality, filters)), None)
             if not equality:
-                self._others.append((place, _every(list(map(_check, filters)))))
+                key, bounds = filters[0].key, _bounds(filters)
+                if bounds and len(bands.setdefault(key, [])) < MOST_BANDS:
+                    bands[key].append((place, *_between(bounds)))
+                else:
+                    self._others.append((place, _every(list(map(_check, filters)))))
                 continue
             by, values = equality
             # A filter that is nothing but the equality needs no second look.
@@ -144,9 +170,10 @@ class _Step:
                 found = fields.setdefault(by.key, {}).setdefault(value, [])
                 found.append((place, _every(checks) if checks else None))
         self._fields = list(fields.items())
-        self.undecided = bool(self._fields or self._others)
+        self._bands = [(key, *_table(some)) for key, some in bands.items() if some]
+        self.undecided = bool(self._fields or self._bands or self._others)
 
-    def match(self, event: StreamedEvent) -> Sequence[int]:
+    def match(self, event: Visit) -> Sequence[int]:
         data = event.data
         found = [*self.sure]
         for key, by_value in self._fields:
@@ -159,10 +186,28 @@ class _Step:
                     for place, check in by_value.get(item[key], ()):
                         if place not in found and (not check or check(event)):
                             found.append(place)
+        for key, starts, places in self._bands:
+            if key in data:
+                value = data[key]
+                if not isinstance(value, str):
+                    found += places[bisect_right(starts, value)]
+            for item in event.line_items:
+                if key in item:
+                    value = item[key]
+                    if not isinstance(value, str):
+                        found += [some for some in places[bisect_right(starts, value)] if some not in found]
         for place, other in self._others:
             if other(event):
                 found.append(place)
         return found
+
+
+def _table(bands: Sequence[_Band]) -> tuple[list[float], list[tuple[int, ...]]]:
+    """(where a band starts or has just ended, in order; the places whose band holds a value before, between, after)."""
+    starts = sorted({edge for _, low, high in bands for edge in (low, math.nextafter(high, math.inf))})
+    return starts, [
+        tuple(place for place, low, high in bands if low <= start <= high) for start in (-math.inf, *starts)
+    ]
 
 
 def _every(checks: Sequence[Check]) -> Check:
@@ -198,15 +243,22 @@ def _equality(filter: Filter) -> tuple[Filter, tuple[Scalar, ...]] | None:
     return None
 
 
+def _bounds(filters: Sequence[Filter]) -> list[tuple[str, Operand]]:
+    """The comparisons, where a leaf asks for nothing else than one key's."""
+    only = len(filters) == 1 and all(operator in ORDERS for operator, _ in filters[0].tests)
+    return list(filters[0].tests) if only else []
+
+
 def _check(filter: Filter) -> Check:
     key = filter.key
     wanted = [_test(*test) for test in filter.tests if test[0] not in ("!=", *ORDERS)]
     if bounds := [(operator, operand) for operator, operand in filter.tests if operator in ORDERS]:
-        wanted.append(_between(bounds))
+        low, high = _between(bounds)
+        wanted.append(lambda value: not isinstance(value, str) and low <= value <= high)
     unwanted = [operand for operator, operand in filter.tests if operator == "!="]
     passes = reduce(_both, wanted) if wanted else _present
 
-    def some(event: StreamedEvent) -> bool:
+    def some(event: Visit) -> bool:
         value = event.data.get(key)
         if value is not None and passes(value):
             return True
@@ -216,7 +268,7 @@ def _check(filter: Filter) -> Check:
                 return True
         return False
 
-    def none(event: StreamedEvent) -> bool:
+    def none(event: Visit) -> bool:
         values = [event.data[key]] if key in event.data else []
         values += [item[key] for item in event.line_items if key in item]
         return bool(values) and not any(value in unwanted for value in values)
@@ -245,8 +297,8 @@ def _test(operator: str, operand: Operand) -> ValueTest:
 ORDERS = (">", ">=", "<", "<=")
 
 
-def _between(bounds: Iterable[tuple[str, Operand]]) -> ValueTest:
-    """All comparisons of a filter as one. Past a bound means from the next double on."""
+def _between(bounds: Iterable[tuple[str, Operand]]) -> tuple[float, float]:
+    """All comparisons of a filter as one, both ends included. Past a bound means from the next double on."""
     low, high = -math.inf, math.inf
     for operator, operand in bounds:
         bound = float(cast(float, operand))  # rules.py takes numbers only
@@ -259,4 +311,4 @@ def _between(bounds: Iterable[tuple[str, Operand]]) -> ValueTest:
                 high = min(high, math.nextafter(bound, -math.inf))
             case "<=":
                 high = min(high, bound)
-    return lambda value: not isinstance(value, str) and low <= value <= high
+    return low, high

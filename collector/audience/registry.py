@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from collector import keys
 from collector.audience import rules
-from collector.audience.columns import Columns, Progress
+from collector.audience.columns import STOPPED, Columns, Progress
 from collector.audience.rules import Leaf, Rule
 from collector.audience.sizes import Question
 from collector.clock import DAY, Clock
@@ -19,7 +19,9 @@ from collector.stream import read
 from collector.stream.partitions import Installation
 
 LEAST = 100  # members that an ad platform asks of an audience
-GRACE = 600  # seconds from registering a leaf to its removal at the earliest: the audience's record comes after it
+GRACE = 600  # seconds from registering a leaf to its removal at the earliest: the audience's record comes after it;
+# and from deleting an audience to its end, until which it can be brought back with its columns
+MOST_EDITS = 200  # that are remembered of an audience
 
 Status = Literal["INITIALIZING", "READY", "TOO_SMALL", "FAILED"]
 
@@ -41,6 +43,15 @@ class Audience(msgspec.Struct, kw_only=True):
 
     def question(self, at: int, lookback_days: int | None = None) -> Question:
         return Question.of(self.parsed(), self.created_at, at, lookback_days)
+
+
+class Edit(msgspec.Struct, kw_only=True):
+    """One edit of an audience. at: Unix seconds; changed: the fields; name, rule: what they were before."""
+
+    at: int
+    changed: list[str]
+    name: str
+    rule: msgspec.Raw
 
 
 class Standing(NamedTuple):
@@ -108,12 +119,38 @@ class Registry:
             changed.rule = msgspec.Raw(encode(rule))
             changed.started = self._register(audience.tag, parsed, audience.created_at)
         self._save(changed)
+        self._note(audience, changed)
         return changed
 
+    def edits(self, audience: Audience) -> list[Edit]:
+        """The last edits, oldest first."""
+        entries: list[tuple[bytes, dict[bytes, bytes]]] = self._client.xrange(keys.edits(audience.id))
+        return [msgspec.json.decode(fields[b"e"], type=Edit) for _, fields in entries]
+
     def delete(self, audience: Audience) -> None:
-        """The record and the history go at once, the leaves after a grace unless another audience has them."""
+        """It is gone at once. For the grace restore() brings it back; then history and leaves go, too, the latter
+        unless another audience has them."""
+        gone = msgspec.structs.replace(audience, updated_at=int(self._clock()))
+        self._client.hset(keys.DELETED, audience.id, encode(gone))
         self._client.hdel(keys.AUDIENCES, audience.id)
-        self._client.delete(keys.history(audience.id))
+
+    def deleted(self, audience: str) -> Audience:
+        """An audience that was deleted, updated_at that second. Raises NotFound once it cannot be brought back."""
+        raw: bytes | None = self._client.hget(keys.DELETED, audience)
+        if raw is None:
+            raise NotFound(audience)
+        return decode(raw)
+
+    def restore(self, deleted: Audience) -> Audience:
+        """Bring a deleted audience back, as it was."""
+        restored = msgspec.structs.replace(
+            deleted,
+            updated_at=int(self._clock()),
+            started=self._register(deleted.tag, deleted.parsed(), deleted.created_at),
+        )
+        self._save(restored)
+        self._client.hdel(keys.DELETED, deleted.id)
+        return restored
 
     def weight(self, tag: str, rule: object) -> int:
         """Bytes that the columns of a rule's new leaves take now. Raises rules.RuleError and TooMuch."""
@@ -164,8 +201,9 @@ class Registry:
 
     def drop_unused_leaves(self) -> int:
         """Remove the leaves that no audience has used for the grace, with their columns; how many."""
-        used = {(audience.tag, leaf.id) for audience in self.all() for leaf in audience.parsed().leaves()}
         before = int(self._clock()) - GRACE
+        users = [*self.all(), *self._lingering(before)]
+        used = {(audience.tag, leaf.id) for audience in users for leaf in audience.parsed().leaves()}
         gone = 0
         for columns in self.columns:
             for tag, row in columns.load().tags.items():
@@ -173,6 +211,51 @@ class Registry:
                     if (tag, leaf.id) not in used:
                         gone += columns.unregister(tag, leaf.id, before)
         return gone
+
+    def _lingering(self, before: int) -> list[Audience]:
+        """The deleted audiences that can be brought back; those deleted before that second end here."""
+        raws: list[bytes] = self._client.hvals(keys.DELETED)
+        found = list(map(decode, raws))
+        for audience in found:
+            if audience.updated_at < before:
+                self._client.hdel(keys.DELETED, audience.id)
+                self._client.delete(keys.history(audience.id), keys.edits(audience.id))
+        return [audience for audience in found if audience.updated_at >= before]
+
+    def _note(self, before: Audience, after: Audience) -> None:
+        changed = [
+            name for name in ("name", "description", "rule") if getattr(before, name) != getattr(after, name)
+        ]
+        if changed:
+            edit = Edit(at=after.updated_at, changed=changed, name=before.name, rule=before.rule)
+            self._client.xadd(keys.edits(before.id), {"e": encode(edit)}, maxlen=MOST_EDITS, approximate=False)
+
+    def stop_filling(self, audience: Audience) -> int:
+        """Stop the backfills that the audience waits for; of how many columns. What they have read stays."""
+        return self._set_filling(audience, "", STOPPED)
+
+    def resume_filling(self, audience: Audience) -> int:
+        """Let the stopped backfills of the audience go on where they were; of how many columns."""
+        return self._set_filling(audience, STOPPED, "")
+
+    def stopped(self, audience: Audience) -> bool:
+        """Whether a backfill that the audience waits for was stopped."""
+        leaves = [leaf.id for leaf in audience.parsed().leaves()]
+        return any(
+            state.failed == STOPPED
+            for columns in self.columns
+            for state in columns.progress(audience.tag, leaves).leaves.values()
+        )
+
+    def _set_filling(self, audience: Audience, was: str, now: str) -> int:
+        leaves = [leaf.id for leaf in audience.parsed().leaves()]
+        changed = 0
+        for columns in self.columns:
+            for leaf, state in columns.progress(audience.tag, leaves).leaves.items():
+                if state.wanted_from < state.covered_from and (state.failed == STOPPED) == (was == STOPPED):
+                    columns.fail(audience.tag, leaf, now)
+                    changed += 1
+        return changed
 
     def _register(self, tag: str, rule: Rule, created_at: int) -> list[str]:
         wanted_from = 0 if rule.prefill else created_at
@@ -189,8 +272,9 @@ class Registry:
     def _weigh(self, tag: str, leaves: Iterable[Leaf]) -> int:
         """Bytes that new leaves take. Raises TooMuch when they do not fit the setting or Redis is nearly full."""
         taken = new = 0
+        leaves = list(leaves)
         for columns in self.columns:
-            known = {leaf.id for row in columns.load().tags.values() if row.tag == tag for leaf in row.leaves}
+            known = columns.progress(tag, [leaf.id for leaf in leaves]).leaves
             for owner, (ordinals, planes) in columns.weigh().items():
                 taken += 4 * ordinals * planes
                 if owner == tag:
@@ -230,6 +314,8 @@ def _standing(audience: Audience, partitions: Sequence[Progress]) -> Standing:
                     "Save the rule again.",
                     0,
                 )
+            if state.failed == STOPPED:
+                return Standing("FAILED", "Somebody stopped reading its past traffic.", "An admin can let it go on.", 0)
             if state.failed:
                 return Standing(
                     "FAILED", f"Past traffic could not be read: {state.failed}", "See the worker's log.", 0

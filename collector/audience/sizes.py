@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from collector import event, keys
 from collector.audience.columns import CHUNK, PAGE, Columns, Seconds, column_key, seconds, versions_key
+from collector.audience.curve import Curve
 from collector.audience.rules import Rule, Window
 from collector.clock import DAY
 from collector.connections import Redis
@@ -79,6 +80,13 @@ class Sizes:
     def size(self, tag: str, question: Question) -> int:
         """How many visitors are members."""
         return sum(int(np.count_nonzero(mask)) for (mask,) in self._masks(tag, [question]))
+
+    def curve(self, tag: str, rule: Rule, *, at: int, floor: int) -> list[int]:
+        """The size at each lookback from 1 to 540 days. Raises rules.RuleError for a rule without a main condition."""
+        curve = Curve.of(rule, at=at, floor=floor)
+        planes = Question(curve.windows, at, floor).planes()
+        chunks = (times for chunks in self._fetch(tag, planes) for times in chunks)
+        return [int(size) for size in curve.sizes(chunks)]
 
     def overlap(self, tag: str, questions: Sequence[Question]) -> list[list[int]]:
         """Pairwise sizes, each with itself on the diagonal."""

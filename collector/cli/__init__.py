@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from redis.exceptions import RedisError
 
-from collector.cli import audience, demo, doctor, imports, key, roles, tag, up, visitor
+from collector import log
+from collector.cli import audience, dead, demo, doctor, imports, key, recovery, roles, tag, up, visitor
 from collector.settings import BadSetup
 
 app = typer.Typer(
@@ -22,12 +23,17 @@ app.command()(roles.serve)
 app.command()(roles.worker)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
+app.command()(recovery.backup)
+app.command()(recovery.restore)
+app.command()(recovery.rebuild)
 app.add_typer(tag.app, name="tag")
 app.add_typer(key.app, name="key")
 app.add_typer(audience.app, name="audience")
+app.add_typer(dead.app, name="dead")
 app.command(name="import")(imports.import_file)
 app.command()(visitor.forget)
 app.command()(visitor.subject)
+app.command()(visitor.erasures)
 
 
 def _print_version(wanted: bool) -> None:
@@ -48,6 +54,7 @@ def _options(
 
 def main() -> None:
     """Run the command line. Misuse and bad set-ups end with one line and exit 2, no server with 1."""
+    log.configure("warning")  # roles say more, when they know their setting
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="collector", standalone_mode=False)
     except BadSetup as error:

@@ -9,10 +9,12 @@ import orjson
 import typer
 
 from collector import clock, connections, keys
+from collector.archive import whole
+from collector.archive.manifest import Manifest
 from collector.audience.rules import LONGEST_DAYS
 from collector.cli.options import DataDir
 from collector.settings import BadSetup, Settings, load
-from collector.stream import read
+from collector.stream import dead, pending, read
 from collector.stream.partitions import Installation, open_installation
 
 State = Literal["ok", "warn", "fail"]
@@ -21,6 +23,7 @@ LAG_LOOK = 1_000  # entries that are counted behind a cursor; beyond it «or mor
 LAG_WARN, LAG_FAIL = 60.0, 600.0  # seconds; a worker is within one or two
 SKEW_WARN, SKEW_FAIL = 2.0, 60.0  # seconds; event_time is clamped to the edge's clock, so skew moves events
 DISK_WARN, DISK_FAIL = 0.10, 0.03  # shares; at a full disk Redis stops under appendfsync always (FACTS)
+READ = 4 << 30  # bytes of archive that are read for their checksums, in a few seconds
 HEARTBEAT = 30.0  # seconds without a sign after which a worker does not count
 COLOURS: dict[State, str] = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -60,6 +63,11 @@ def examine(settings: Settings) -> Iterator[Finding]:
             installation = open_installation(client, settings)
             yield _workers(client)
             yield from _lags(client, installation)
+            yield _archive_lag(client, installation)
+            yield _owners(client, installation)
+            yield _dead(client, installation, settings)
+            yield _erasures(client, installation)
+            yield _archive(client, installation, settings)
     except BadSetup as error:
         found, _, mend = str(error).partition(" Mend: ")
         yield Finding("server", "fail", found.rstrip("."), mend)
@@ -133,15 +141,77 @@ def _workers(client: connections.Redis) -> Finding:
     return Finding("workers", "ok", f"{alive} at work")
 
 
+def _owners(client: connections.Redis, installation: Installation) -> Finding:
+    numbers = range(installation.partitions)
+    free = [f"{number:02d}" for number in numbers if not client.exists(keys.lease(number))]
+    if free:
+        found = f"no worker minds {', '.join(free[:5])}{' …' if len(free) > 5 else ''}"
+        return Finding("partitions", "fail", found, "start a worker; one that is there takes them in seconds.")
+    return Finding("partitions", "ok", f"each of {installation.partitions} has its worker")
+
+
+def _archive_lag(client: connections.Redis, installation: Installation) -> Finding:
+    """The oldest event that is in no file: until then a new audience gets no past, and the stream keeps growing."""
+    ages = [
+        _waiting(client, number, client.hget(keys.state(number), "archived"), 1)[1]
+        for number in range(installation.partitions)
+    ]
+    found = f"the oldest event outside the archive is {max(ages):,.0f} s old"
+    if max(ages) >= LAG_FAIL:
+        return Finding("archiving", "warn", found, "look at the worker's log, and at the archive's disk and rights.")
+    return Finding("archiving", "ok", found)
+
+
+def _archive(client: connections.Redis, installation: Installation, settings: Settings) -> Finding:
+    """Lengths of all files in force; checksums of the first READ bytes of them."""
+    files, read_, damaged = 0, 0, []
+    for number in range(installation.partitions):
+        manifest = Manifest(client, number, settings.archive)
+        for tag in sorted(client.smembers(f"{keys.partition(number)}:tags")):
+            for file in manifest.past(tag.decode()).files:
+                path = manifest.path(tag.decode(), file.name)
+                files, read_ = files + 1, read_ + file.bytes
+                try:
+                    whole.check(path, file.bytes, file.crc if read_ <= READ else None)
+                except whole.Damaged:
+                    damaged.append(str(path))
+    if damaged:
+        names = f"{', '.join(damaged[:5])}{' …' if len(damaged) > 5 else ''}"
+        found = f"{len(damaged)} of {files} files {'is' if len(damaged) == 1 else 'are'} damaged or gone: {names}"
+        return Finding("archive", "fail", found, "put them back from a backup; what needs them is refused.")
+    return Finding("archive", "ok", f"{files} files, as they were written")
+
+
+def _dead(client: connections.Redis, installation: Installation, settings: Settings) -> Finding:
+    count = dead.count(client, installation)
+    if not count:
+        return Finding("dead letters", "ok", "none")
+    found = f"{count:,}; a worker stops at {settings.max_dead_letters:,} in a partition"
+    return Finding("dead letters", "warn", found, "`collector dead list` says why; then `retry` or `drop` them.")
+
+
+def _erasures(client: connections.Redis, installation: Installation) -> Finding:
+    found = pending.all_of(client, range(installation.partitions)).values()
+    asked = [each.asked for some in found for each in some]
+    late = sum(at < clock.system() - clock.DAY for at in asked)
+    if late:
+        told = f"{late:,} of {len(asked):,} pending ones were asked for more than a day ago"
+        mend = "see that a worker runs, and that its user may call BGREWRITEAOF, INFO and SLOWLOG."
+        return Finding("erasures", "fail", told, mend)
+    return Finding("erasures", "ok", f"{len(asked):,} wait for their proof" if asked else "all are proven")
+
+
 def _lags(client: connections.Redis, installation: Installation) -> Iterator[Finding]:
     for partition in range(installation.partitions):
         cursor: Any = client.hget(keys.state(partition), "cursor")
         yield lag(partition, _waiting(client, partition, cursor), client.xlen(keys.events(partition)))
 
 
-def _waiting(client: connections.Redis, partition: int, cursor: bytes | None) -> tuple[int, float]:
-    """Entries behind the cursor, up to LAG_LOOK, and the age of the oldest in seconds."""
-    waiting = read.after(client, partition, cursor.decode() if cursor else read.START, LAG_LOOK)
+def _waiting(
+    client: connections.Redis, partition: int, cursor: bytes | None, most: int = LAG_LOOK
+) -> tuple[int, float]:
+    """Entries behind the cursor, up to so many, and the age of the oldest in seconds."""
+    waiting = read.after(client, partition, cursor.decode() if cursor else read.START, most)
     return len(waiting), (clock.system() - read.parse(waiting[0].id)[0] / 1000 if waiting else 0.0)
 
 

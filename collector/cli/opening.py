@@ -10,6 +10,7 @@ import typer
 
 from collector import tags
 from collector.archive.scan import Moved
+from collector.archive.whole import Damaged
 from collector.audience.registry import NotFound, TooMuch
 from collector.audience.rules import RuleError
 from collector.connections import Redis, open_redis
@@ -55,6 +56,8 @@ def opened(data_dir: Path | None) -> Iterator[Opened]:
             raise BadSetup(said if "Mend: " in said else f"{said} Mend: see docs/audiences.md.") from None
         except (TooMuch, NotReady) as cannot:
             fail(str(cannot))
+        except Damaged as damaged:
+            fail(str(damaged))
         except Moved:
             fail("The archive changed while it was read. Mend: ask again.")
 

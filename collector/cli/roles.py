@@ -21,24 +21,27 @@ import typer
 import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan, Receive, Scope, Send
 
 from collector import log, tags
 from collector.cli.options import DataDir, Port
+from collector.cli.snippet import snippet
 from collector.connections import AsyncRedis, Redis, Unavailable, check_server, open_async, open_redis
 from collector.ingest import described
 from collector.ingest.app import Endpoint
 from collector.ingest.app import routes as ingest_routes
 from collector.ingest.edge import Edge
+from collector.ingest.protocol import bounded
+from collector.ingest.spool import Spool
 from collector.query import openapi
 from collector.settings import BadSetup, Settings, load
+from collector.stream import dead
 from collector.stream.partitions import Installation, open_installation
 
 GRACE = 14  # seconds for requests in flight; with at most 4 of drain_seconds a stop stays under 20
 BACKLOG = 2048
 PATIENCE = 60.0  # seconds for a server that is starting; past them the process ends and is started again
-ADMIN = "the admin key"
 OPS = {"/healthz", "/readyz", "/metrics", "/openapi.json"}
 
 _log = log.get("serve")
@@ -60,14 +63,16 @@ def serve(
     settings = load(data_dir=data_dir, port=port)
     log.configure(settings.log_level)
     with listen(settings) as listener:
-        installation = _enter(settings, only)
+        installation, away = _enter(settings, only)
         client = open_async(settings, timeout=settings.append_timeout)
-        edge = Edge(settings, installation, client)
+        spooled = only is not Part.QUERY and settings.spool_bytes > 0
+        spool = Spool.own(settings.spool, installation, settings.spool_bytes) if spooled else None
+        edge = Edge(settings, installation, client, spool=spool, away=away)
         config = uvicorn.Config(
             build(edge, client, installation, only),
             backlog=BACKLOG,
             loop="uvloop",
-            http="httptools",
+            http=bounded(settings),
             ws="none",
             lifespan="on",
             access_log=False,
@@ -92,7 +97,11 @@ def worker(data_dir: DataDir = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     settle_memory()
-    loop.run(settings, stop)
+    try:
+        loop.run(settings, stop)
+    except dead.TooMany as error:
+        typer.echo(str(error), err=True)
+        _leave(1)
     _leave(0)
 
 
@@ -121,24 +130,39 @@ def build(edge: Edge, client: AsyncRedis, installation: Installation, only: Part
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        tally = asyncio.create_task(edge.tally.run())
-        yield
-        await edge.committer.drain()
-        tally.cancel()
-        await asyncio.gather(tally, return_exceptions=True)
+        late = asyncio.create_task(_enter_late(edge, only)) if edge.committer.away else None
+        async with edge.running():
+            yield
+        if late is not None:
+            late.cancel()
+            await asyncio.gather(late, return_exceptions=True)
         await client.aclose()
 
-    routes = [route for route in ingest_routes(edge) if only is not Part.QUERY or route.path in OPS]
+    routes: list[BaseRoute] = [
+        route for route in ingest_routes(edge) if only is not Part.QUERY or route.path in OPS
+    ]
     operations = [
         operation for operation in described.OPERATIONS if only is not Part.QUERY or operation.path in OPS
     ]
     schemas: dict[str, openapi.Schema] = {}
     if only is not Part.EDGE:
         # Here: DuckDB and Arrow take 90 MB, which an edge on its own need not hold.
+        from collector.dashboard import app as dashboard
+        from collector.dashboard.site import Site
         from collector.query import routes as query
         from collector.query.engine import Engine
 
-        routes += query.routes(Engine(open_redis(edge.settings), installation, edge.settings))
+        engine = Engine(open_redis(edge.settings), installation, edge.settings)
+        routes += query.routes(engine)
+        routes += dashboard.routes(
+            Site(
+                engine,
+                installation,
+                edge.settings,
+                lambda: edge.draining,
+                lambda tag, pinned: snippet(edge.settings.url, tag, pinned=pinned),
+            )
+        )
         operations += [operation for operation, _ in query.TABLE]
         schemas = query.SCHEMAS
     document = orjson.dumps(openapi.document(operations, schemas))
@@ -152,45 +176,77 @@ class App(Starlette):
     The edge's are: they turn every error into an answer themselves, and its middleware took 8 of their 60 µs.
     """
 
-    def __init__(self, *, routes: list[Route], lifespan: Lifespan[Starlette]) -> None:
+    def __init__(self, *, routes: list[BaseRoute], lifespan: Lifespan[Starlette]) -> None:
         super().__init__(routes=routes, lifespan=lifespan)
-        self._direct = {route.path: route.app for route in routes if isinstance(route.endpoint, Endpoint)}
+        self._direct = {
+            route.path: route.app
+            for route in routes
+            if isinstance(route, Route) and isinstance(route.endpoint, Endpoint)
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         direct = self._direct.get(scope["path"]) if scope["type"] == "http" else None
         await (direct(scope, receive, send) if direct else super().__call__(scope, receive, send))
 
 
-def _enter(settings: Settings, only: Part | None) -> Installation:
+def _enter(settings: Settings, only: Part | None) -> tuple[Installation, bool]:
     """The installation of the server, which may still be loading its data; the admin key is let in.
 
+    An edge that knows the installation from its snapshot does not wait for a server that is away: (…, True).
     Raises BadSetup, or RedisError when the patience is over.
     """
+    spooled = only is not Part.QUERY and settings.spool_bytes > 0
+    known = tags.read_snapshot(settings) if spooled else None
     end = time.monotonic() + PATIENCE
     while True:
         try:
-            with open_redis(settings) as client:
+            with open_redis(settings, timeout=settings.append_timeout if known else 30.0) as client:
                 check_server(client, settings)
                 installation = open_installation(client, settings)
                 if only is not Part.EDGE:
-                    _admit_admin(client, settings)
-                return installation
+                    admit_admin(client, settings)
+                return installation, False
         except Unavailable as error:
+            if known is not None:
+                _log.warning("Redis does not answer, the spool takes the events", error=type(error).__name__)
+                return known.installation, True
             if time.monotonic() > end:
                 raise
             _log.warning("Redis does not answer yet", error=type(error).__name__)
             time.sleep(1)
 
 
-def _admit_admin(client: Redis, settings: Settings) -> None:
+async def _enter_late(edge: Edge, only: Part | None) -> None:
+    """What is left of _enter() once Redis is back, with the installation that the edge began with."""
+
+    def enter() -> None:
+        with open_redis(edge.settings) as client:
+            check_server(client, edge.settings)
+            if only is not Part.EDGE:
+                admit_admin(client, edge.settings)
+
+    while True:
+        await asyncio.sleep(1)
+        if edge.tags.away:
+            continue
+        try:
+            await asyncio.to_thread(enter)
+        except Unavailable:
+            continue
+        except BadSetup as wrong:
+            _log.error(str(wrong))  # as /readyz says too; what Redis has acknowledged meanwhile stays
+        return
+
+
+def admit_admin(client: Redis, settings: Settings) -> None:
     """Let the admin key in; one that the setting fixes ends those before it."""
     key = admin_key(settings)
     if tags.lookup(client, key) is None:
-        tags.create_key(client, ADMIN, "admin", presented=key)
+        tags.create_key(client, tags.ADMIN, "admin", presented=key)
     if settings.admin_key:
         kept = tags.lookup(client, key)
         for known in tags.list_keys(client):
-            if known.name == ADMIN and not known.revoked_at and known != kept:
+            if known.name == tags.ADMIN and not known.revoked_at and known != kept:
                 tags.revoke(client, known.id)
 
 

@@ -21,6 +21,7 @@ from collector.cli import demo, roles
 from collector.cli.console import Console, say
 from collector.cli.options import DataDir, Port
 from collector.cli.snippet import snippet
+from collector.dashboard import links
 from collector.settings import BadSetup, Settings, load
 from collector.stream.partitions import open_installation
 
@@ -107,7 +108,7 @@ def up(
         shop = demo.beside(settings) if with_demo else None
     with room(settings.data_dir), _server(settings) as server:
         key = roles.admin_key(settings)
-        welcome = _welcome(settings, _first_tag(settings), key, shop)
+        welcome = _welcome(settings, _first_tag(settings), key, _way_in(settings), shop)
         environment = _environment(settings, key)
         children = [Child(role, environment) for role in ("serve", "worker")]
         if shop is not None:
@@ -157,7 +158,16 @@ def _first_tag(settings: Settings) -> tags.Tag:
         return tags.create_tag(client, "my site", list(origins), "opt_in")[0]
 
 
-def _welcome(settings: Settings, tag: tags.Tag, key: str, shop: int | None) -> str:
+def _way_in(settings: Settings) -> str:
+    """A link into the dashboard, for whoever sees this terminal: the admin key is printed beside it anyway."""
+    with connections.open_redis(settings) as client:
+        roles.admit_admin(client, settings)
+        known = tags.lookup(client, roles.admin_key(settings))
+        link = links.Link(kind="enter", key=known.id if known else "")
+        return settings.url + links.path(links.make(client, link, links.ENTER_SECONDS))
+
+
+def _welcome(settings: Settings, tag: tags.Tag, key: str, way_in: str, shop: int | None) -> str:
     kept = "" if settings.admin_key else f"  (kept in {settings.data_dir / 'admin.key'})"
     command = "collector" if shutil.which("collector") else f"{Path(sys.executable).parent / 'collector'}"
     where = "" if settings.data_dir == Path("data") else f" --data-dir {settings.data_dir}"
@@ -171,6 +181,8 @@ def _welcome(settings: Settings, tag: tags.Tag, key: str, shop: int | None) -> s
     return f"""
 Collector is ready at {settings.url}. Ctrl-C stops it; everything is kept.
 {shop_line}
+  Dashboard   {way_in}
+              (signs you in once, within a day; later {settings.url}/dashboard)
   Admin key   {key}{kept}
   Tag         {tag.id}  ({tag.name}: {", ".join(tag.origins)})
 

@@ -1,13 +1,33 @@
 """Admit: whose request it is. A known tag and an allowed page, or a server key."""
 
 from collector.connections import Unavailable
+from collector.event import Source
+from collector.feed import Seen
 from collector.health import ORIGIN
-from collector.ingest.answer import Rejected, unavailable
+from collector.ingest.answer import Rejected, rate_limited, unavailable
 from collector.ingest.caller import Caller
 from collector.ingest.decode import Request
 from collector.ingest.edge import Edge
 from collector.ingest.urls import origin
+from collector.metrics import EVENTS, LIMITED
 from collector.tags import ApiKey, Tag, TagCache
+
+
+def pace(caller: Caller, edge: Edge) -> None:
+    """Let no address ask too often, before anything of its request is read. Raises Rejected: 429."""
+    if seconds := edge.rates.ip(caller.peer, caller.header(b"x-forwarded-for")):
+        LIMITED.labels("ip").inc()
+        raise rate_limited(seconds, "This address is")
+
+
+def quota(tag: Tag, source: Source, request: Request, edge: Edge) -> None:
+    """Let no tag send too much; a withdrawal is never too much. Raises Rejected: 429."""
+    events = len(request["events"])
+    if not request.get("withdraw") and (seconds := edge.rates.tag(tag.id, events)):
+        LIMITED.labels("tag").inc()
+        EVENTS.labels(source, "retry", "rate_limited").inc(events)
+        edge.tally.count(tag.id, "retry", "rate_limited", events)
+        raise rate_limited(seconds, "The tag is")
 
 
 async def page(request: Request, caller: Caller, edge: Edge) -> Tag:
@@ -82,6 +102,8 @@ def _forbidden() -> Rejected:
 
 def _foreign(seen: str, tag: Tag, edge: Edge) -> Rejected:
     edge.tally.count(tag.id, *ORIGIN)
+    if edge.tally.watches(tag.id):
+        edge.tally.saw(tag.id, [Seen(int(edge.clock() * 1000), "", *ORIGIN, "web", origin(seen)[:120])])
     return Rejected(
         403,
         "origin_not_allowed",

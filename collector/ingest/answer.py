@@ -58,6 +58,17 @@ def unavailable() -> Rejected:
     )
 
 
+def rate_limited(seconds: int, whose: str) -> Rejected:
+    """Too much came of one sender; seconds: until there is room again."""
+    return Rejected(
+        429,
+        "rate_limited",
+        f"{whose} over its limit; nothing of this request was stored.",
+        "Send it again, with the same event_ids, after the seconds in Retry-After; put more events into a request.",
+        [(b"retry-after", str(seconds).encode())],
+    )
+
+
 async def send(send: Send, caller: Caller, answer: Answer) -> None:
     """Write the response."""
     headers = [

@@ -13,13 +13,15 @@ COOKIE = "_collector_id"
 
 
 class Caller:
-    """The headers that the edge looks at. Not the IP; and the User-Agent is not kept as it came."""
+    """The headers that the edge looks at. The IP is for the rate limit alone; the User-Agent is not kept as it came."""
 
-    __slots__ = ("_headers", "method", "origin", "path", "query", "secure")
+    __slots__ = ("_headers", "method", "origin", "path", "peer", "query", "secure")
 
     def __init__(self, scope: Scope) -> None:
         self._headers: dict[bytes, bytes] = dict(scope["headers"])  # of repeated ones the last
         self.method: str = scope["method"]
+        client = scope.get("client")
+        self.peer: str = client[0] if client else ""  # the address at the other end, which may be a proxy's
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
         self.secure = scope["scheme"] == "https"

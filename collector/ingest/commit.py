@@ -1,4 +1,4 @@
-"""Commit: appends the events of many requests in one round trip; each waits until its own are on disk."""
+"""Commit: puts the events of many requests on disk in one go, Redis' or the spool's; each waits for its own."""
 
 import asyncio
 import time
@@ -6,6 +6,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from redis.exceptions import OutOfMemoryError
+
+from collector import log
 from collector.connections import Unavailable
 from collector.consent import ConsentedEvent
 from collector.metrics import APPEND_GROUP, APPEND_SECONDS
@@ -23,11 +26,29 @@ class Appends(Protocol):
     async def append(self, group: Sequence[ConsentedEvent]) -> list[bool]: ...
 
 
-class Committer:
-    """Groups the events that wait while an append is under way into the next one."""
+class Spools(Protocol):
+    """What commit needs of spool.Spool."""
 
-    def __init__(self, appender: Appends) -> None:
+    @property
+    def rows(self) -> int: ...
+
+    async def put(self, group: Sequence[ConsentedEvent]) -> list[bool]: ...
+
+    async def purge(self, group: Sequence[ConsentedEvent]) -> None: ...
+
+
+class Committer:
+    """Groups the events that wait while an append is under way into the next one.
+
+    `away`: Redis did not take the last group, so that the spool takes all until back() is called. Without a spool
+    each group tries Redis, and is not stored if that fails.
+    """
+
+    def __init__(self, appender: Appends, spool: Spools | None = None, *, away: bool = False) -> None:
         self._appender = appender
+        self._spool = spool
+        self._log = log.get("spool")
+        self.away = away
         self._waiting: deque[tuple[list[ConsentedEvent], asyncio.Future[Stored]]] = deque()
         self._count = 0
         self._running: asyncio.Task[None] | None = None
@@ -38,6 +59,12 @@ class Committer:
             return await self._join(events)
         parts = [self._join(events[at : at + GROUP]) for at in range(0, len(events), GROUP)]
         return [stored for part in parts for stored in await part]
+
+    def back(self) -> None:
+        """Redis takes events again."""
+        if self.away:
+            self._log.warning("Redis is back, the spool is drained")
+        self.away = False
 
     async def drain(self) -> None:
         """Return when nothing waits."""
@@ -62,27 +89,42 @@ class Committer:
             while self._waiting and size + len(self._waiting[0][0]) <= GROUP:
                 requests.append(self._waiting.popleft())
                 size += len(requests[-1][0])
-            await self._append(requests, size)
+            await self._append(requests)
             self._count -= size
 
-    async def _append(
-        self, requests: list[tuple[list[ConsentedEvent], asyncio.Future[Stored]]], size: int
-    ) -> None:
-        started = time.perf_counter()
-        stored: Stored
+    async def _append(self, requests: list[tuple[list[ConsentedEvent], asyncio.Future[Stored]]]) -> None:
         try:
-            stored = list(await self._appender.append([event for events, _ in requests for event in events]))
-        except Unavailable:
-            stored = [None] * size
+            stored = await self._store([event for events, _ in requests for event in events])
         except Exception as bug:  # the requests must end, and the next group be tried
             for _, future in requests:
                 if not future.done():
                     future.set_exception(bug)
             return
-        APPEND_SECONDS.observe(time.perf_counter() - started)
-        APPEND_GROUP.observe(size)
         at = 0
         for events, future in requests:
             if not future.done():  # whoever hung up waits no more; the events are on disk all the same
                 future.set_result(stored[at : at + len(events)])
             at += len(events)
+
+    async def _store(self, group: list[ConsentedEvent]) -> Stored:
+        if self.away and self._spool is not None:
+            return await self._put(self._spool, group)
+        started = time.perf_counter()
+        try:
+            appended = await self._appender.append(group)
+        except OutOfMemoryError:  # full, not away: a spool would only put off what the sender can do as well
+            return [None] * len(group)
+        except Unavailable as error:
+            if self._spool is None:
+                return [None] * len(group)
+            self.away = True
+            self._log.warning("Redis takes no events, the spool does", error=type(error).__name__)
+            return await self._put(self._spool, group)
+        APPEND_SECONDS.observe(time.perf_counter() - started)
+        APPEND_GROUP.observe(len(group))
+        if self._spool is not None and self._spool.rows:
+            await self._spool.purge(group)
+        return list(appended)
+
+    async def _put(self, spool: Spools, group: list[ConsentedEvent]) -> Stored:
+        return [stored or None for stored in await spool.put(group)]

@@ -67,7 +67,9 @@ OPERATIONS = (
         {
             "tid": (TEXT, "The tag's id."),
             "event": (TEXT, "The event's name."),
-            "ed": (TEXT, "Event data as JSON."),
+            "ed": (TEXT, "Event data as JSON; or ed[value]=… and so on."),
+            "pd": (TEXT, "User data, in the same forms."),
+            "ad": (TEXT, "About the page: loc and ref."),
         },
     ),
     Operation("GET", "/tag.js", "The tag in force.", {200: ("The script.", "text/javascript")}),

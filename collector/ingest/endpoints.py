@@ -8,7 +8,7 @@ from prometheus_client import Counter
 from starlette.types import Receive
 
 from collector.consent import Signals
-from collector.ingest import admit, bots, cookie, decode, pixel
+from collector.ingest import admit, bots, cookie, decode, pixel, sightings
 from collector.ingest.answer import GIF, NEVER_CACHED, Answer, Headers, Rejected, unavailable
 from collector.ingest.caller import Caller
 from collector.ingest.edge import Edge
@@ -22,11 +22,13 @@ Handle = Callable[[Edge, Caller, Receive], Awaitable[Answer]]
 
 async def browser(edge: Edge, caller: Caller, receive: Receive) -> Answer:
     """POST /v1/events: the tag's."""
+    admit.pace(caller, edge)
     body = await decode.read(receive, caller, edge.settings, edge.patience)
     request = decode.request(body, edge.settings)
     tag = await admit.page(request, caller, edge)
+    admit.quota(tag, "web", request, edge)
     submission = _from_page(edge, caller, request, tag, size=len(body), may_hold_nul=b"\\u0000" in body)
-    fates, stored = await _take(edge, submission)
+    fates, stored = await _take(edge, caller, submission)
     if not stored:
         return unavailable().answer(results=fates.results)
     return _results(fates, _privacy(edge, caller, submission, fates))
@@ -34,10 +36,12 @@ async def browser(edge: Edge, caller: Caller, receive: Receive) -> Answer:
 
 async def server(edge: Edge, caller: Caller, receive: Receive) -> Answer:
     """POST /v1/server/events: a shop's back end, with a key."""
+    admit.pace(caller, edge)
     key = await admit.key(caller, edge.tags)
     body = await decode.read(receive, caller, edge.settings, edge.patience)
     request = decode.request(body, edge.settings)
     tag = await admit.server(request, key, edge.tags)
+    admit.quota(tag, "server", request, edge)
     submission = Submission(
         request,
         tag,
@@ -49,17 +53,19 @@ async def server(edge: Edge, caller: Caller, receive: Receive) -> Answer:
         size=len(body),
         may_hold_nul=b"\\u0000" in body,
     )
-    fates, stored = await _take(edge, submission)
-    return _results(fates, []) if stored else unavailable().answer(results=fates.results)
+    fates, stored = await _take(edge, caller, submission)
+    return _results(fates, _honoured(submission)) if stored else unavailable().answer(results=fates.results)
 
 
 async def image(edge: Edge, caller: Caller, receive: Receive) -> Answer:
     """GET /v1/pixel.gif and GET /v3/: pages without JavaScript. Always the GIF; X-Collector says its fate."""
     try:
+        admit.pace(caller, edge)
         request = pixel.request(caller.query, caller.header(b"referer"), edge.settings)
         tag = await admit.image(request, caller, edge)
+        admit.quota(tag, "web", request, edge)
         submission = _from_page(edge, caller, request, tag)
-        fates, stored = await _take(edge, submission)
+        fates, stored = await _take(edge, caller, submission)
     except Rejected as rejected:
         return _gif(rejected.status, f"error {rejected.code}", rejected.headers)
     outcome = fates.results[0]["outcome"], fates.results[0]["reason"]
@@ -99,7 +105,7 @@ def _signals(request: decode.Request, caller: Caller, attested: str = "") -> Sig
     )
 
 
-async def _take(edge: Edge, submission: Submission) -> tuple[Fates, bool]:
+async def _take(edge: Edge, caller: Caller, submission: Submission) -> tuple[Fates, bool]:
     """Judge the events, append them, count their fates. True when what had to be stored is on disk."""
     try:
         fates = judge(submission)
@@ -109,7 +115,12 @@ async def _take(edge: Edge, submission: Submission) -> tuple[Fates, bool]:
         ) from None
     stored = True
     if fates.sealed:
-        full = await edge.pressure.high()
+        # Withdrawals still fit above the mark, and make room.
+        full = (
+            edge.pressure.high
+            and not edge.committer.away
+            and not all(it.event.mark == "tombstone" for it in fates.sealed)
+        )
         stored = fates.settle(
             [None] * len(fates.sealed) if full else await edge.committer.commit(fates.sealed)
         )
@@ -118,6 +129,8 @@ async def _take(edge: Edge, submission: Submission) -> tuple[Fates, bool]:
         edge.tally.count(submission.tag.id, outcome, reason, count)
     for name in fates.stored():
         edge.tally.stored(submission.tag.id, name)
+    if edge.tally.watches(submission.tag.id):
+        edge.tally.saw(submission.tag.id, sightings.of(submission, caller, fates))
     return fates, stored
 
 
@@ -142,6 +155,9 @@ def _privacy(edge: Edge, caller: Caller, submission: Submission, fates: Fates) -
         headers += cookie.forget(caller, secure=secure)
     elif fates.visitor:
         headers += cookie.keep(caller, fates.visitor, edge.settings.cookie_days, secure=secure)
-    if submission.signals.gpc == "yes":
-        headers.append((b"x-collector-optout", b"honoured"))
-    return headers
+    return headers + _honoured(submission)
+
+
+def _honoured(submission: Submission) -> Headers:
+    """The word that Global Privacy Control was."""
+    return [(b"x-collector-optout", b"honoured")] if submission.signals.gpc == "yes" else []

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from collector.consent import ConsentedEvent, Decision, Signals, decide
-from collector.event import Event, Source
+from collector.event import Event, Source, StreamedEvent
 from collector.ingest import normalise, visitor
 from collector.ingest.decode import Request
 from collector.outcomes import Refused
@@ -84,6 +84,12 @@ class Fates:
             sealed.event.event
             for sealed, place in zip(self.sealed, self._at, strict=True)
             if place >= 0 and self.results[place]["outcome"] == "accepted"
+        }
+
+    def events(self) -> dict[int, StreamedEvent]:
+        """What was sealed of the request's events, by their place in it."""
+        return {
+            place: sealed.event for sealed, place in zip(self.sealed, self._at, strict=True) if place >= 0
         }
 
     def counts(self) -> dict[tuple[str, str], int]:

@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as TooSlow
 
-from collector import keys
+from collector import health, keys
 from collector.archive.manifest import Manifest
 from collector.clock import Clock
 from collector.connections import Redis
@@ -113,6 +113,7 @@ class Import:
         self._heard: float | None = None
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()  # of the refused
+        self._verdicts: Counter[str] = Counter()  # of the accepted
         self.refusals: list[Refusal] = []  # the first of them
 
     def begin(self, attested: str, *, shift: bool) -> Head:
@@ -162,6 +163,7 @@ class Import:
             if pending:
                 self._settle(pending[1].result())
                 head.lines = pending[0]
+        health.add(self._client, self._tag.id, self._fates(), self._clock())
         self._finish(head)
 
     def settle(self, head: Head) -> Iterator[float]:
@@ -190,6 +192,14 @@ class Import:
     def _save(self, head: Head, *, lines: int) -> None:
         head.lines, head.counts = lines, dict(self.counts)
         self._client.hset(keys.IMPORTS, self._ledger, _write_head(head))
+
+    def _fates(self) -> dict[tuple[str, str], int]:
+        """What this run did, as a tag's health counts it: (outcome, reason) → events."""
+        fates = {("accepted", verdict): events for verdict, events in self._verdicts.items() if verdict != "none"}
+        fates |= {("refused", reason): events for reason, events in self.reasons.items()}
+        if repeats := self.counts["duplicate"]:
+            fates["duplicate", "event_id"] = repeats
+        return fates
 
     def _finish(self, head: Head) -> None:
         if not self.counts.keys() & set(NAMED.values()):
@@ -255,7 +265,13 @@ class Import:
         while True:
             try:
                 self._await_room()
-                return self._importer.append(batch)
+                results = self._importer.append(batch)
+                self._verdicts.update(
+                    sealed.event.verdict
+                    for (*_, sealed), result in zip(batch, results, strict=True)
+                    if result == APPENDED
+                )
+                return results
             except OutOfMemoryError:
                 self._looked = float("-inf")
                 self._need_worker()

@@ -6,7 +6,17 @@ from typing import Any
 
 import orjson
 
-from collector.event import CLICK_IDS, Event, Scalar, Source, canonical_name, scalar
+from collector.event import (
+    CLICK_IDS,
+    EXACT,
+    SHORT,
+    Event,
+    Scalar,
+    Source,
+    canonical_name,
+    known_text,
+    scalar,
+)
 from collector.ingest import urls
 from collector.outcomes import Refused
 from collector.settings import Settings
@@ -26,7 +36,7 @@ def event(
     now: float,
     settings: Settings,
     sent_at: float | None = None,
-    event_id: str = "",
+    event_id: str | None = None,
     user_data: dict[str, str] | None = None,
     click_ids: dict[str, str] | None = None,
     user_agent: str = "",
@@ -36,7 +46,7 @@ def event(
 
     raw: the event of the wire; its user_data, click_ids and visitor are not looked at, see visitor.py.
     visitor: in text form. now: Unix seconds of receipt. sent_at: Unix milliseconds by the sender's clock.
-    event_id: for an event that brings none, as of an import's line; else one is minted.
+    event_id: what identifier() said of raw, where it was asked already; where it said "", one is minted.
     may_hold_nul: False when the text that raw was read from holds no NUL, which spares the search.
     """
     if not isinstance(raw, dict):
@@ -45,14 +55,15 @@ def event(
     if not isinstance(name, str) or "\0" in name:
         raise Refused("bad_event")
     name = canonical_name(name)
-    if not 0 < len(name.encode()) <= LONGEST_NAME:
+    if not 0 < len(name) <= LONGEST_NAME or (not name.isascii() and len(name.encode()) > LONGEST_NAME):
         raise Refused("bad_event")
     given = raw.get("data")
     if given is None:
         given = {}
     elif not isinstance(given, dict):
         raise Refused("bad_data")
-    own_id = identifier(raw)
+    if event_id is None:
+        event_id = identifier(raw)
     if may_hold_nul and holds_nul([given, raw.get("url"), raw.get("referrer"), raw.get("action_source")]):
         raise Refused("bad_data")
     values, items = data(given)
@@ -61,7 +72,7 @@ def event(
         tag=tag,
         visitor=visitor,
         event=name,
-        event_id=own_id or event_id or secrets.token_hex(16),
+        event_id=event_id or secrets.token_hex(16),
         event_time=instant(raw.get("event_time"), source=source, now=now, sent_at=sent_at, settings=settings),
         received_at=int(now * 1000),
         source=source,
@@ -119,24 +130,34 @@ def instant(given: object, *, source: Source, now: float, sent_at: float | None,
 
 def data(given: dict[str, Any]) -> tuple[Values, list[Values]]:
     """Event data: the values at its top, and the line items."""
-    values: Values = {}
-    items: list[Values] = []
-    for key, value in given.items():
-        if key == "line_items":
-            items = _line_items(value)
-        elif key != "event_id" and (normal := _normal(value)) is not None:
-            values[key] = normal
-    return values, items
+    items = _line_items(given["line_items"]) if "line_items" in given else []
+    if items or not _APART.isdisjoint(given):
+        given = {key: value for key, value in given.items() if key not in _APART}
+    return _values(given), items
+
+
+_APART = frozenset(("line_items", "event_id"))
 
 
 def _line_items(given: object) -> list[Values]:
     listed = given if isinstance(given, list) else [given]  # some pages send the only item as it is
-    items = [
-        {key: normal for key, value in item.items() if (normal := _normal(value)) is not None}
-        for item in listed
-        if isinstance(item, dict)
-    ]
-    return [item for item in items if item]
+    return [values for item in listed if isinstance(item, dict) and (values := _values(item))]
+
+
+def _values(given: dict[str, Any]) -> Values:
+    """The values that have a normal form, in it. Half of an event's time at the edge, hence by type first."""
+    values: Values = {}
+    for key, value in given.items():
+        kind = type(value)
+        if kind is str and len(value) <= SHORT:
+            values[key] = known_text(value)
+        elif kind is float and -EXACT < value < EXACT:
+            values[key] = int(value) if value.is_integer() else value
+        elif kind is int and -EXACT < value < EXACT:
+            values[key] = value
+        elif (normal := _normal(value)) is not None:
+            values[key] = normal
+    return values
 
 
 def _normal(value: object) -> Scalar | None:

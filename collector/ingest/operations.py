@@ -10,7 +10,7 @@ from collector.connections import Redis, Unavailable, check_server, open_redis
 from collector.ingest.answer import NEVER_CACHED, Answer, Rejected
 from collector.ingest.caller import Caller
 from collector.ingest.edge import Edge
-from collector.ingest.tagfiles import TagFile
+from collector.ingest.tagfiles import NEWEST, TagFile
 from collector.settings import BadSetup
 
 CURRENT = b"public, max-age=300, stale-while-revalidate=86400"  # a new tag reaches every page within minutes
@@ -24,18 +24,20 @@ async def alive(edge: Edge, caller: Caller, receive: Receive) -> Answer:
 
 
 async def ready(edge: Edge, caller: Caller, receive: Receive) -> Answer:
-    """GET /readyz: 200 when events can be taken, else 503; the reasons either way."""
+    """GET /readyz: 200 when all is well, else 503 with the reasons; `events` says what becomes of events now."""
     reasons = await reasons_not_ready(edge)
     body = {
         "status": "not ready" if reasons else "ready",
         "reasons": reasons,
         "durability": edge.settings.durability,
+        "events": "refused" if edge.pressure.high else "spooled" if edge.committer.away else "stored",
+        "spooled": edge.spool.rows if edge.spool else 0,
     }
     return Answer(503 if reasons else 200, orjson.dumps(body), headers=NEVER_CACHED)
 
 
 async def reasons_not_ready(edge: Edge) -> list[str]:
-    """Why this edge should get no traffic now; empty when it should."""
+    """What is wrong; empty when nothing is."""
     reasons = ["The process is shutting down."] if edge.draining else []
     try:
         await asyncio.to_thread(_check, edge)
@@ -43,7 +45,14 @@ async def reasons_not_ready(edge: Edge) -> list[str]:
         reasons.append(str(wrong))
     except Unavailable as error:
         reasons.append(f"Redis does not answer ({type(error).__name__}).")
-    if await edge.pressure.high():
+    if edge.tags.foreign:
+        reasons.append("Redis holds another installation than this edge serves. Mend: restart the edge.")
+    if edge.spool and edge.spool.failure:
+        reasons.append(
+            f"The spool takes nothing ({edge.spool.failure}): events get 503. "
+            "Mend: bring Redis back, or room in COLLECTOR_SPOOL_DIR."
+        )
+    if edge.pressure.high:
         reasons.append(
             f"Redis is above its high-water mark ({edge.settings.high_water:.0%} of maxmemory). "
             "Mend: look at the workers' lag, or raise maxmemory."
@@ -68,9 +77,9 @@ async def tag_script(edge: Edge, caller: Caller, receive: Receive) -> Answer:
 
 
 async def tag_version(edge: Edge, caller: Caller, receive: Receive) -> Answer:
-    """GET /tag/<version>.js: a released version, which never changes and is served for ever."""
+    """GET /tag/<version>.js: a released version, which never changes and is served for ever; /tag/compat.js."""
     name = caller.path.removeprefix("/tag/").removesuffix(".js")
-    return _script(edge.files.version(name), caller, FOR_EVER)
+    return _script(edge.files.version(name), caller, CURRENT if name in NEWEST else FOR_EVER)
 
 
 def _script(file: TagFile | None, caller: Caller, caching: bytes) -> Answer:

@@ -1,4 +1,4 @@
-"""Tag files: the built tag, every released version of it, as the edge serves them."""
+"""Tag files: the built tag and its compat listener, and every released version of both, as the edge serves them."""
 
 import gzip
 import hashlib
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 STATIC = Path(__file__).parent / "static"
+
+NEWEST = frozenset({"compat"})  # files beside the versions that are the newest of their kind, and so change
 
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]*", re.ASCII)
 
@@ -30,6 +32,7 @@ class TagFiles:
         return self._get(self._folder / "tag.js")
 
     def version(self, version: str) -> TagFile | None:
+        """«1.2.3» of the tag, «compat-1.2.3», or one of NEWEST."""
         return self._get(self._folder / "tag" / f"{version}.js") if _VERSION.fullmatch(version) else None
 
     def _get(self, path: Path) -> TagFile | None:

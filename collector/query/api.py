@@ -9,10 +9,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from collector import clock, health, log, tags
+from collector import audit, clock, log, tags
 from collector.archive.scan import Moved
+from collector.archive.whole import Damaged
 from collector.audience.registry import Audience, NotFound, TooMuch
 from collector.audience.rules import RuleError
+from collector.audit import Act
 from collector.connections import Unavailable
 from collector.query import export
 from collector.query.access import Denied, caller, check_tag
@@ -39,6 +41,10 @@ class Asked(NamedTuple):
     key: ApiKey
     request: Request
     body: dict[str, Any]
+
+    def note(self, act: Act, what: str, tag: str) -> None:
+        """Into the log of who did what."""
+        audit.note(self.engine.client, self.key.name, "api", act, what, tag)
 
     def query(self, name: str) -> str | None:
         return self.request.query_params.get(name)
@@ -93,6 +99,8 @@ def list_tags(asked: Asked) -> Response:
 
 
 def create_tag(asked: Asked) -> Response:
+    if asked.key.tags is not None:
+        raise Denied(403, "bound_key", "This key is bound to tags, and makes no others.", "Use an admin key of every tag.")
     name, regime = asked.text("name", required=True), asked.body.get("regime", "opt_in")
     origins = asked.body.get("origins")
     if regime not in ("opt_in", "opt_out"):
@@ -100,12 +108,13 @@ def create_tag(asked: Asked) -> Response:
     if not isinstance(origins, list) or not all(isinstance(origin, str) for origin in origins):
         raise BadQuestion("origins", "must be a list of origins, such as https://shop.example.")
     tag, server_key = tags.create_tag(asked.engine.client, name or "", origins, regime)
+    asked.note("created_tag", tag.name, tag.id)
     return _json({"tag": tag.id, "server_key": server_key}, 201)
 
 
 def tag_health(asked: Asked) -> Response:
     tag = asked.tag(asked.request.path_params["tag"])
-    return _json(health.report(asked.engine.client, tag, asked.engine.clock()))
+    return _json(asked.engine.health(tag))
 
 
 def list_audiences(asked: Asked) -> Response:
@@ -131,6 +140,7 @@ def create_audience(asked: Asked) -> Response:
         asked.text("description", most=2_000) or "",
         asked.body.get("rule"),
     )
+    asked.note("created_audience", f"{audience.id} {audience.name}", audience.tag)
     return _json(asked.engine.describe([audience])[0], 201)
 
 
@@ -147,11 +157,14 @@ def edit_audience(asked: Asked) -> Response:
         description=asked.text("description", most=2_000),
         rule=asked.body.get("rule"),
     )
+    asked.note("edited_audience", f"{changed.id} {changed.name}", changed.tag)
     return _json(asked.engine.describe([changed])[0])
 
 
 def delete_audience(asked: Asked) -> Response:
-    asked.engine.registry.delete(asked.audience())
+    audience = asked.audience()
+    asked.engine.registry.delete(audience)
+    asked.note("deleted_audience", f"{audience.id} {audience.name}", audience.tag)
     return Response(status_code=204)
 
 
@@ -180,6 +193,8 @@ def members(asked: Asked) -> Response:
         raise BadQuestion("format", "must be ndjson or csv.")
     cursor = asked.query("cursor")
     runs = asked.engine.members(audience, kind, _cursor(cursor or ""))
+    if not cursor:  # the later pages of one export are the same act
+        asked.note("exported_members", f"{audience.id} {audience.name} as {kind}", audience.tag)
     media_type = "text/csv; charset=utf-8" if wanted == "csv" else "application/x-ndjson"
     name = f'attachment; filename="audience-{audience.id}-{kind}.{wanted}"'
     headers = {"content-disposition": name, "cache-control": "no-store"}
@@ -210,13 +225,24 @@ def overlap(asked: Asked) -> Response:
 
 def visitor(asked: Asked) -> Response:
     tag = asked.tag(asked.query("tag"))
-    return _json(asked.engine.visitor(tag, asked.request.path_params["visitor"]))
+    name = asked.request.path_params["visitor"]
+    known = asked.engine.visitor(tag, name)
+    asked.note("looked_up_visitor", asked.engine.mark(tag, name), tag)
+    return _json(known)
 
 
 def erase_visitor(asked: Asked) -> Response:
-    tag = asked.tag(asked.query("tag"))
+    tag, now = asked.tag(asked.query("tag")), asked.query("now") or "false"
+    if now not in ("true", "false"):
+        raise BadQuestion("now", "must be true or false.")
     name = asked.request.path_params["visitor"]
-    return _json({"tag": tag, "visitor": name, "erased_until": clock.iso(asked.engine.erase(tag, name))})
+    until = asked.engine.erase(tag, name, now=now == "true")
+    asked.note("erased_visitor", asked.engine.mark(tag, name), tag)
+    return _json({"tag": tag, "visitor": name, "erased_until": clock.iso(until)})
+
+
+def erasures(asked: Asked) -> Response:
+    return _json({"items": asked.engine.erasures(asked.tag(asked.query("tag")))})
 
 
 async def serve(engine: Engine, roles: tuple[Role, ...], handle: Handle, request: Request) -> Response:
@@ -261,6 +287,9 @@ def _answer(
     except NotReady as unready:
         said, _, mend = str(unready).partition(" Mend: ")
         return _error(409, "not_ready", said, mend, {"retry-after": "1"})
+    except Damaged as damaged:
+        said, _, mend = str(damaged).partition(" Mend: ")
+        return _error(503, "archive_damaged", said, mend, {"retry-after": "60"})
     except Moved:
         return _error(
             503, "busy", "The archive changed while it was read.", "Try again.", {"retry-after": "1"}

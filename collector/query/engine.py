@@ -1,9 +1,13 @@
 """Engine: every question about audiences and visitors, answered from live columns or from the archive."""
 
+import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
-from collector import clock
+from collector import clock, health, keys
+from collector.archive import proof
+from collector.archive.breakdown import Breakdown, breakdown, verdicts
+from collector.archive.insight import Insight
 from collector.archive.scan import Archive
 from collector.audience import rules
 from collector.audience.registry import LEAST, Audience, Registry, Standing
@@ -11,11 +15,16 @@ from collector.audience.sizes import Sizes
 from collector.clock import DAY, Clock
 from collector.connections import Redis
 from collector.event import StreamedEvent
+from collector.health import Content
+from collector.query.membership import since
 from collector.settings import Settings
+from collector.stream import pending
 from collector.stream.partitions import Installation
+from collector.stream.pending import Pending
 
 Identity = Literal["visitor", "em_sha256", "maid", "epik"]
 IDENTITIES: tuple[Identity, ...] = get_args(Identity)
+SPARED = 20  # times as long as a look at a tag's events took, that look is good for: who asks on takes 5 % of a core
 COLUMNS = {"em_sha256": "em", "maid": "maid", "epik": "epik"}
 
 
@@ -26,6 +35,13 @@ class BadQuestion(ValueError):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
+
+
+class Traffic(NamedTuple):
+    """A tag's last week: see archive/breakdown.py."""
+
+    parts: Breakdown
+    verdicts: list[tuple[int, str, str, int]]
 
 
 class NotReady(Exception):
@@ -48,6 +64,9 @@ class Engine:
         self.clock = clock
         self._sizes = Sizes(client, installation)
         self._archive = Archive(client, installation, settings)
+        self.insight = Insight(self._archive)
+        self._traffic: dict[str, tuple[float, Traffic]] = {}  # as the next
+        self._content: dict[str, tuple[float, Content]] = {}  # tag → until when it is fresh, and what was seen
         self._ready: set[tuple[str, int, bytes]] = set()  # a few hundred bytes for each audience and edit
 
     def describe(self, audiences: Sequence[Audience]) -> list[dict[str, Any]]:
@@ -76,6 +95,17 @@ class Engine:
         rule = audience.parsed()
         floor = 0 if rule.prefill else audience.created_at
         return self._archive.size(audience.tag, rule, at=at, floor=floor, lookback=lookback_days), at
+
+    def curve(self, audience: Audience) -> tuple[list[int], int]:
+        """(the size now at each lookback from 1 to 540 days, the whole second used).
+
+        Raises NotReady, and rules.RuleError for a rule without a main condition.
+        """
+        self.need_ready(audience)
+        at = self._instant(None)
+        rule = audience.parsed()
+        floor = 0 if rule.prefill else audience.created_at
+        return self._sizes.curve(audience.tag, rule, at=at, floor=floor), at
 
     def preview(self, tag: str, rule: object, as_of: str | None = None) -> tuple[int, int]:
         """(size, the whole second used) of a rule that nobody saved. Without past traffic it starts now, at 0.
@@ -122,25 +152,85 @@ class Engine:
         at = self._instant(None)
         events = self._archive.events(tag, visitor)
         audiences = self.registry.all(tag)
-        found = self._sizes.has(tag, visitor, [audience.question(at) for audience in audiences])
+        questions = [audience.question(at) for audience in audiences]
+        found = self._sizes.has(tag, visitor, questions)
+        columns = self.registry.columns[self._installation.partition(tag, visitor)]
+        _, (known,) = columns.resolve(tag, [columns.identity(tag, visitor)])
         return {
             "tag": tag,
             "visitor": visitor,
             "audiences": [
-                {"id": audience.id, "name": audience.name, "last_match": clock.iso(last)}
-                for audience, (member, last) in zip(audiences, found, strict=True)
+                {
+                    "id": audience.id,
+                    "name": audience.name,
+                    "since": None if (first := since(question, events, known.barred)) is None else clock.iso(first),
+                    "last_match": clock.iso(last),
+                }
+                for audience, question, (member, last) in zip(audiences, questions, found, strict=True)
                 if member
             ],
             "consent": _consent(events),
             "events": [_event(event) for event in events],
+            "consent_records": proof.find(self._settings.archive, tag, "consent", self._name(tag, visitor)),
+            "erasures": self.erasures(tag, visitor),
         }
 
-    def erase(self, tag: str, visitor: str) -> int:
-        """Erase a visitor up to this second, which is returned: at once, archive rows within 24 h."""
+    def health(self, tag: str) -> dict[str, Any]:
+        """The last week of a tag, as health.report has it. What its events hold is looked at anew now and then."""
+        until, content = self._content.get(tag, (0.0, Content()))
+        if (start := time.monotonic()) >= until:
+            content = self._archive.content(tag, self.clock())
+            end = time.monotonic()
+            self._content[tag] = end + (end - start) * SPARED, content
+        return health.report(self.client, tag, self.clock(), content)
+
+    def traffic(self, tag: str) -> Traffic:
+        """What was stored of a tag in the last week, looked at anew now and then."""
+        until, traffic = self._traffic.get(tag) or (0.0, None)
+        if (start := time.monotonic()) >= until or traffic is None:
+            now = self.clock()
+            traffic = Traffic(breakdown(self._archive, tag, now), verdicts(self._archive, tag, now))
+            end = time.monotonic()
+            self._traffic[tag] = end + (end - start) * SPARED, traffic
+        return traffic
+
+    def received(self, tag: str, event: str, at: int) -> list[dict[str, Any]]:
+        """What is kept of the events of this name that came in this Unix millisecond, as visitor() shows them."""
+        return [_event(each) | {"method": each.consent} for each in self._archive.received(tag, event, at)]
+
+    def mark(self, tag: str, visitor: str) -> str:
+        """The name of a visitor in proofs and logs."""
+        return self._name(tag, visitor)
+
+    def erase(self, tag: str, visitor: str, *, now: bool = False) -> int:
+        """Erase a visitor up to this second, which is returned: out of every audience at once.
+
+        What files still hold goes within 24 h, and without delay when `now` says so.
+        """
         until = int(self.clock())
         columns = self.registry.columns[self._installation.partition(tag, visitor)]
         columns.forget(tag, visitor, "tombstone", until)
+        if now:
+            self.client.set(keys.ERASE_NOW, until)
         return until
+
+    def erasures(self, tag: str, visitor: str | None = None) -> list[dict[str, Any]]:
+        """The erasures of a tag or of one visitor: those with a proof, then those that wait for it, with what for."""
+        name = "" if visitor is None else self._name(tag, visitor)
+        waiting = pending.all_of(self.client, range(self._installation.partitions))
+        proven = proof.find(self._settings.archive, tag, "erasure", name)
+        return [
+            *({**record, "waits_for": None} for record in sorted(proven, key=lambda one: one["asked_at"])),
+            *(
+                _pending(each)
+                for some in waiting.values()
+                for each in sorted(some, key=lambda each: each.asked)
+                if each.tag == tag and name in ("", keys.visitor_name(each.mark))
+            ),
+        ]
+
+    def _name(self, tag: str, visitor: str) -> str:
+        return keys.visitor_name(keys.visitor_mark(self._installation.secret, tag, visitor))
 
     def need_ready(self, audience: Audience) -> None:
         """Raises NotReady while the columns do not answer for an audience yet. What is ready stays so."""
@@ -199,6 +289,18 @@ class Engine:
 def history(registry: Registry, audience: Audience) -> list[dict[str, Any]]:
     """The recorded sizes as the API shows them, oldest first."""
     return [{"at": clock.iso(at), "size": size} for at, size in registry.history(audience)]
+
+
+def _pending(each: Pending) -> dict[str, Any]:
+    """An erasure without its proof, in the shape of one that has it."""
+    return {
+        "record": None,
+        "visitor": keys.visitor_name(each.mark),
+        "asked_at": clock.iso(each.asked),
+        "rows_gone_at": clock.iso(each.swept) if each.swept else None,
+        "files_rewritten_at": None,
+        "waits_for": "append_only_file" if each.swept else "archive_and_stream",
+    }
 
 
 def _consent(events: Sequence[StreamedEvent]) -> list[dict[str, Any]]:

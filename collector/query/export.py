@@ -14,7 +14,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run (OWAS
 
 def write(kind: str, form: Format, runs: Iterable[list[str]]) -> Iterator[bytes]:
     """The members of all runs, each under the name of their kind."""
-    return _csv(kind, runs) if form == "csv" else _ndjson(kind, runs)
+    return column(kind, runs) if form == "csv" else _ndjson(kind, runs)
 
 
 def _ndjson(kind: str, runs: Iterable[list[str]]) -> Iterator[bytes]:
@@ -22,9 +22,10 @@ def _ndjson(kind: str, runs: Iterable[list[str]]) -> Iterator[bytes]:
         yield b"".join(orjson.dumps({kind: member}) + b"\n" for member in found)
 
 
-def _csv(kind: str, runs: Iterable[list[str]]) -> Iterator[bytes]:
-    """One column under its name. A value that a spreadsheet would run gets an apostrophe in front."""
-    yield f"{kind}\r\n".encode()
+def column(header: str, runs: Iterable[list[str]]) -> Iterator[bytes]:
+    """CSV of one column under its name, or under none. What a spreadsheet would run gets an apostrophe in front."""
+    if header:
+        yield f"{header}\r\n".encode()
     for found in runs:
         page = io.StringIO()
         csv.writer(page).writerows(

@@ -32,6 +32,15 @@ AUDIENCE = record(
     created_at=INSTANT,
     updated_at=INSTANT,
 )
+ERASURE = record(
+    *("record", "visitor", "asked_at", "rows_gone_at", "files_rewritten_at", "waits_for"),
+    record=nullable(TEXT),
+    visitor=TEXT,
+    asked_at=INSTANT,
+    rows_gone_at=nullable(INSTANT),
+    files_rewritten_at=nullable(INSTANT),
+    waits_for=nullable({"enum": ["archive_and_stream", "append_only_file"]}),
+)
 SCHEMAS: dict[str, Schema] = {"Audience": AUDIENCE}
 GONE = {404: ("No such audience for this key.", ERROR)}
 UNREADY = {409: ("It is INITIALIZING.", ERROR)}
@@ -257,7 +266,11 @@ TABLE: tuple[tuple[Operation, api.Handle], ...] = (
             "GET",
             "/v1/visitors/{visitor:path}",
             "What is known of a visitor.",
-            {200: ("Audiences with dates, consent, events.", {"type": "object"}), **NO_TAG, 422: BAD[422]},
+            {
+                200: ("Audiences with dates, events, consent, its records, erasures.", {"type": "object"}),
+                **NO_TAG,
+                422: BAD[422],
+            },
             TAG_PARAMETER,
             roles=READERS,
         ),
@@ -269,14 +282,30 @@ TABLE: tuple[tuple[Operation, api.Handle], ...] = (
             "/v1/visitors/{visitor:path}",
             "Erase a visitor.",
             {
-                200: ("Out of every audience; archive rows go within 24 h.", {"type": "object"}),
+                200: (
+                    "Out of every audience; files are free of the visitor within 24 h.",
+                    record(
+                        "tag", "visitor", "erased_until", tag=TEXT, visitor=TEXT, erased_until=INSTANT
+                    ),
+                ),
                 **NO_TAG,
                 422: BAD[422],
             },
-            TAG_PARAMETER,
+            {**TAG_PARAMETER, "now": ({"enum": ["true", "false"]}, "Whether files are cleaned without delay.")},
             roles=READERS,
         ),
         api.erase_visitor,
+    ),
+    (
+        Operation(
+            "GET",
+            "/v1/erasures",
+            "The erasures of a tag, with their proof or what it waits for.",
+            {200: ("Those with a proof first.", record("items", items=some(ERASURE))), **NO_TAG},
+            TAG_PARAMETER,
+            roles=READERS,
+        ),
+        api.erasures,
     ),
 )
 

@@ -17,6 +17,8 @@ from collector.stream.partitions import Installation
 
 APPENDED, DUPLICATE, EARLIER = 1, 0, 2
 SCRIPT = scripts.source("stream", "append", "buckets")
+Packed = tuple[int, int | str, bytes]
+"""An event as the script takes it: partition, event_mark(), StreamedEvent as JSON. Of what consent sealed only."""
 DIGEST = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()  # what EVALSHA knows it by
 
 
@@ -29,12 +31,16 @@ class Appender:
         self._window = settings.id_window
 
     async def append(self, group: Sequence[ConsentedEvent]) -> list[bool]:
+        """Append each event unless it is a repeat; as append_packed."""
+        return await self.append_packed([_pack(sealed.event, self._installation) for sealed in group])
+
+    async def append_packed(self, group: Sequence[Packed]) -> list[bool]:
         """Append each event unless it is a repeat; True where it was appended and is on disk.
 
         Raises connections.Unavailable when Redis cannot take the group. Whether it is stored is then unknown: the
         caller may repeat it as it is, since the event ids make a repeat harmless.
         """
-        streams, args = _arguments(group, self._installation, self._window)
+        streams, args = _arguments(group, self._window)
         try:
             results = await self._run("EVALSHA", DIGEST, streams, args)
         except NoScriptError:
@@ -79,7 +85,7 @@ class Importer:
             partition = self._installation.partition(event.tag, event.visitor)
             args += (
                 places.setdefault(partition, len(places) + 1),
-                _event_mark(event, self._installation.secret) if own_id else "",
+                event_mark(event, self._installation.secret) if own_id else "",
                 events.encode(event),
                 number,
             )
@@ -88,22 +94,23 @@ class Importer:
         return results
 
 
-def _arguments(
-    group: Sequence[ConsentedEvent], installation: Installation, window: int
-) -> tuple[list[str], list[str | bytes | int]]:
+def _pack(event: events.StreamedEvent, installation: Installation) -> Packed:
+    return (
+        installation.partition(event.tag, event.visitor),
+        event_mark(event, installation.secret),
+        events.encode(event),
+    )
+
+
+def _arguments(group: Sequence[Packed], window: int) -> tuple[list[str], list[str | bytes | int]]:
     places: dict[int, int] = {}
     args: list[str | bytes | int] = [window, ""]
-    for sealed in group:
-        event = sealed.event
-        args += (
-            places.setdefault(installation.partition(event.tag, event.visitor), len(places) + 1),
-            _event_mark(event, installation.secret),
-            events.encode(event),
-        )
+    for partition, mark, payload in group:
+        args += (places.setdefault(partition, len(places) + 1), mark, payload)
     return [keys.events(number) for number in places], args
 
 
-def _event_mark(event: events.StreamedEvent, secret: bytes) -> int | str:
+def event_mark(event: events.StreamedEvent, secret: bytes) -> int | str:
     """The id to test; a withdrawal has none, since repeating it changes nothing."""
     if not event.event_id:
         return ""

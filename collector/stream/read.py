@@ -1,16 +1,17 @@
 """Read: a partition's entries after a cursor."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from redis.exceptions import ResponseError
 
 from collector import keys
 from collector.connections import Redis
-from collector.event import StreamedEvent, decode_streamed
+from collector.event import AppliedEvent, StreamedEvent, decode_applied, decode_streamed
 from collector.stream import scripts
 
 START = "0-0"
+LAST_SECOND = 2**32 - 1
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -23,9 +24,20 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 def decode(entry: Entry) -> StreamedEvent | None:
     """The event of an entry; None for what nobody can decode: the worker keeps it as a dead letter."""
     try:
-        return decode_streamed(entry.payload)
+        event = decode_streamed(entry.payload)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+    return event if 0 <= event.event_time <= LAST_SECOND else None  # columns have no other seconds
+
+
+def decode_many(entries: Sequence[Entry]) -> list[AppliedEvent | None]:
+    """What the worker applies of each entry; None as decode() gives it."""
+    try:
+        events = [decode_applied(entry.payload) for entry in entries]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # One of them is broken, which is rare: look at each.
+        return [decode_applied(entry.payload) if decode(entry) else None for entry in entries]
+    return [event if 0 <= event.event_time <= LAST_SECOND else None for event in events]
 
 
 def after(client: Redis, partition: int, cursor: str, count: int, last: str = "+") -> list[Entry]:

@@ -7,8 +7,9 @@ import duckdb
 
 from collector import log
 from collector.archive import rows, scan, sql
+from collector.archive.whole import Damaged
 from collector.archive.write import Writer
-from collector.audience.columns import Columns, LeafState
+from collector.audience.columns import STOPPED, Columns, LeafState
 from collector.audience.rules import Leaf, leaf_of
 from collector.stream import read
 
@@ -38,6 +39,7 @@ def fill(columns: Columns, writer: Writer, horizon: int) -> int:
         ]
         if not wanting:
             columns.sated(tag)
+        wanting = [leaf for leaf in wanting if leaf[1].failed != STOPPED]
         # Live and past meet at live_from: the scan may begin once the archive has come that far.
         archived = read.parse(progress.archived)
         for group in _groups([leaf for leaf in wanting if archived >= read.parse(leaf[1].live_from)]):
@@ -59,12 +61,13 @@ def _fill(columns: Columns, writer: Writer, tag: str, group: list[Wanting], hori
     spans = [sql.Span(leaf, max(state.filling_from, horizon), state.covered_from) for leaf, state in group]
     query = sql.latest(spans, source="archived", marks="marks", until=read.parse(group[0][1].live_from))
     oldest = min(span.low for span in spans)
-    paths = [str(writer.manifest.path(tag, file.name)) for file in past.files if file.to_time >= oldest]
+    files = [file for file in past.files if file.to_time >= oldest]
     after = [state.after for _, state in group]
     try:
+        paths = [str(writer.manifest.check(tag, file)) for file in files]
         if paths and not _merge_past(columns, tag, group, after, query, paths):
             return 0  # another worker fills it, or the leaf is gone
-    except duckdb.Error as error:
+    except (duckdb.Error, Damaged) as error:
         if (
             writer.manifest.past(tag).files == past.files
         ):  # else an erasure replaced a file: the next round sees it
@@ -74,8 +77,9 @@ def _fill(columns: Columns, writer: Writer, tag: str, group: list[Wanting], hori
         return 0
     done = 0
     for place, (leaf, state) in enumerate(group):
-        done += columns.backfill(tag, leaf.id, state, after[place], [])
-        if state.failed:
+        ended = columns.backfill(tag, leaf.id, state, after[place], [])
+        done += ended
+        if ended and state.failed:
             columns.fail(tag, leaf.id, "")
     return done
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collector import keys, metrics
+from collector import keys
 from collector.archive.write import Writer
 from collector.audience.columns import CHUNK, SEEN, Columns, column_key, seconds
 from collector.audience.registry import Registry
@@ -16,7 +16,7 @@ from collector.connections import Redis
 from collector.settings import Settings
 from collector.stream import read
 from collector.stream.partitions import Installation
-from collector.worker import backfill
+from collector.worker import backfill, erasure, gauges
 
 EXPIRED_AT_ONCE = 200  # visitors in one call: each costs the server some 2 µs a leaf
 
@@ -35,6 +35,7 @@ class Duty:
         self.columns = Columns(client, installation, number)
         self.writer = Writer(client, installation, number, settings, clock)
         self.erasures: bytes | None = None  # as many as erase_rows has seen to
+        self.rewrite = erasure.Rewrite(client, installation, settings, clock)
 
     def horizon(self) -> int:
         """The second before which nothing can be in any window."""
@@ -76,6 +77,19 @@ def erase_rows(duty: Duty) -> None:
         duty.erasures = erasures
 
 
+def sweep_erased(duty: Duty) -> None:
+    erasure.sweep(duty.client, duty.number, duty.writer, duty.clock)
+
+
+def rewrite_file(duty: Duty) -> None:
+    duty.rewrite.step()
+
+
+def retire_records(duty: Duty) -> None:
+    if days := duty.settings.consent_retention_days:
+        duty.writer.proofs.retire(days, duty.clock())
+
+
 def merge_files(duty: Duty) -> None:
     for tag in duty.tags():
         duty.writer.merge(tag)
@@ -109,16 +123,15 @@ def expire_visitors(duty: Duty) -> None:
 
 
 def measure(duty: Duty) -> None:
-    partition = f"{duty.number:02d}"
-    metrics.STREAM_EVENTS.labels(partition).set(duty.client.xlen(keys.events(duty.number)))
-    cursor = duty.client.hget(keys.state(duty.number), "cursor") or b"0-0"
-    waiting = read.after(duty.client, duty.number, cursor.decode(), 1)
-    lag = duty.clock() - read.parse(waiting[0].id)[0] / 1000 if waiting else 0.0
-    metrics.LAG_SECONDS.labels(partition).set(max(lag, 0.0))
+    gauges.partition(duty.client, duty.number, duty.columns, duty.clock())
 
 
-def measure_server(duty: Duty) -> None:
-    metrics.REDIS_BYTES.set(duty.client.info("memory")["used_memory"])
+def measure_archive(duty: Duty) -> None:
+    gauges.archive(duty.client, duty.number)
+
+
+def measure_installation(duty: Duty) -> None:
+    gauges.installation(duty.client, duty.installation, duty.settings)
 
 
 def record_sizes(duty: Duty) -> None:
@@ -139,9 +152,13 @@ TABLE = (
     Chore("flush", lambda settings: 0.0, flush),
     Chore("fill_leaves", lambda settings: 0.0, fill_leaves, slow=True),
     Chore("erase_rows", lambda settings: 1.0, erase_rows, slow=True),
+    Chore("sweep_erased", lambda settings: 1.0, sweep_erased, slow=True),
+    Chore("rewrite_file", lambda settings: 0.5, rewrite_file, once=True),
+    Chore("retire_records", lambda settings: 3_600.0, retire_records),
     Chore("trim", lambda settings: 1.0, trim),
     Chore("measure", lambda settings: 5.0, measure),
-    Chore("measure_server", lambda settings: 5.0, measure_server, once=True),
+    Chore("measure_archive", lambda settings: 30.0, measure_archive),
+    Chore("measure_installation", lambda settings: 5.0, measure_installation, once=True),
     Chore("merge_files", lambda settings: 60.0, merge_files, slow=True),
     Chore("collect_garbage", lambda settings: 60.0, collect_garbage),
     Chore("retire_files", lambda settings: 3_600.0, retire_files, slow=True),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from redis.exceptions import RedisError
 
-from collector import log
+from collector import log, metrics
 from collector.clock import Clock
 from collector.connections import Redis
 from collector.settings import Settings
@@ -66,4 +66,5 @@ class Keeper:
                 return
             except Exception:
                 # A corrupt file or a full disk must not end the other chores, nor other partitions' shares.
+                metrics.CHORE_FAILURES.labels(chore.name).inc()
                 logger.exception("chore_failed", chore=chore.name, partition=duty.number)

@@ -7,13 +7,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import orjson
 from prometheus_client import start_http_server
 
-from collector import clock, connections, log, metrics
+from collector import clock, connections, keys, log, metrics
 from collector.settings import Settings
 from collector.stream import read
 from collector.stream.partitions import Installation, open_installation
-from collector.worker import chores
+from collector.worker import chores, poison
 from collector.worker.keeper import Keeper
 from collector.worker.leases import Leases
 from collector.worker.partition import Partition
@@ -55,6 +56,7 @@ class Worker:
         self._leases = Leases(client, name, installation.partitions, settings.lease_seconds)
         self._partitions: dict[int, Partition] = {}
         self._next_round = 0.0
+        self._fresh: dict[int, float] = {}  # partition → seconds, of what was applied since it was told last
         self._pool = ThreadPoolExecutor(HANDS, "apply")
         self.keepers = [
             Keeper(client, installation, settings, now, [chore for chore in chores.TABLE if chore.slow is slow])
@@ -96,19 +98,47 @@ class Worker:
             return
         self._next_round = time.monotonic() + self._settings.lease_seconds / RENEWALS
         owned = self._leases.round()
+        self._begin()  # before the keepers do: the archive waits for a cursor, once there is one
         for keeper in self.keepers:
             keeper.owned = frozenset(owned)
             keeper.leads = self._leases.leads
         metrics.OWNED.set(len(owned))
         for number in set(self._partitions) - owned:
             del self._partitions[number]
+        self._check_beliefs()
+        self._tell_fresh()
+        metrics.leave(set(range(self._installation.partitions)) - owned)
+        if not self._leases.leads:
+            metrics.step_down()
 
-    def step(self) -> int:
-        """Read and apply a batch or more of every owned partition; how many events were committed."""
+    def _tell_fresh(self) -> None:
+        """The longest that events of each partition took to their columns since the last time."""
+        fresh, self._fresh = self._fresh, {}
+        if fresh:
+            now = int(self._clock())
+            told = {str(number): orjson.dumps([now, round(took, 3)]) for number, took in fresh.items()}
+            self._client.hset(keys.FRESH, mapping=told)
+
+    def _begin(self) -> None:
         for number in self._leases.owned - set(self._partitions):
             self._partitions[number] = Partition(
                 self._client, self._installation, number, self._settings, self._clock
             )
+
+    def _check_beliefs(self) -> None:
+        """Reload what is not where it was left: a server that went back in time has events before what is believed,
+        and until the next event came nobody would read them.
+        """
+        pipeline = self._client.pipeline(transaction=False)
+        for number in self._partitions:
+            pipeline.hget(keys.state(number), "cursor")
+        for partition, cursor in zip(self._partitions.values(), pipeline.execute(), strict=True):
+            if (cursor or b"0-0").decode() != partition.cursor:
+                partition.reload()
+
+    def step(self) -> int:
+        """Read and apply a batch or more of every owned partition; how many events were committed."""
+        self._begin()
         cursors = {number: partition.cursor for number, partition in self._partitions.items()}
         waiting = read.many(self._client, cursors, self._settings.batch_events)
         busy = [(self._partitions[number], entries) for number, entries in waiting.items() if entries]
@@ -121,9 +151,11 @@ class Worker:
         end = time.monotonic() + TURN
         while entries:
             start = time.perf_counter()
-            done += partition.apply(entries)
+            done += poison.apply(partition, entries)
             metrics.BATCH_SECONDS.observe(time.perf_counter() - start)
-            metrics.FRESHNESS_SECONDS.observe(max(self._clock() - read.parse(entries[0].id)[0] / 1000, 0))
+            took = max(self._clock() - read.parse(entries[0].id)[0] / 1000, 0)
+            metrics.FRESHNESS_SECONDS.observe(took)
+            self._fresh[partition.number] = max(took, self._fresh.get(partition.number, 0))
             if len(entries) < self._settings.batch_events or time.monotonic() > end:
                 break
             entries = read.after(self._client, partition.number, partition.cursor, self._settings.batch_events)

@@ -1,17 +1,22 @@
 """One partition at work: read after the cursor, take the steps, commit exactly once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 
-from collector import log, metrics
-from collector.audience.columns import CHUNK, SEEN, Belief, Columns, Effects, TagRow
+from redis.exceptions import ResponseError
+
+from collector import keys, log, metrics
+from collector.audience.columns import CHUNK, SEEN, Belief, Columns, Effects, Identity, TagRow
 from collector.audience.match import Matcher
 from collector.audience.rules import LONGEST_DAYS, Leaf, leaf_of
 from collector.clock import DAY, Clock
 from collector.connections import Redis
-from collector.event import StreamedEvent
+from collector.event import AppliedEvent
 from collector.settings import Settings
-from collector.stream import read
+from collector.stream import dead, read
+from collector.stream.dead import Letter
 from collector.stream.partitions import Installation
 from collector.stream.read import Entry
 
@@ -33,8 +38,8 @@ class Tenant:
         self.free = row.free
         self.counts = [leaf.count for leaf in leaves]
         self.leaf_ids = [leaf.id for leaf in leaves]
-        # visitor → (ordinal or -1, second up to which nothing counts)
-        self.visitors: dict[str, tuple[int, int]] = {}
+        # visitor → (ordinal, second up to which nothing counts, who it is while it has no ordinal)
+        self.visitors: dict[str, tuple[int, int, Identity | None]] = {}
 
 
 class Batch:
@@ -47,7 +52,8 @@ class Batch:
         self.new: list[int] = []
         self.keys: list[bytes] = []
         self.seen: dict[int, int] = {}
-        self.latest: list[dict[int, Any]] = [{} for _ in tenant.counts]
+        # for each leaf its count, and ordinal → the latest time, or all times of a leaf that counts
+        self.latest: list[tuple[int, dict[int, Any]]] = [(count, {}) for count in tenant.counts]
 
     def allocate(self, hash_: int, key: bytes) -> int:
         """An ordinal for a new visitor: a free one if there is, else the next."""
@@ -64,7 +70,7 @@ class Batch:
     def merges(self) -> list[Any]:
         """[leaf, count, chunk, offsets, times] for each chunk that changes, as apply.lua takes them."""
         merges = _by_chunk(SEEN, 1, self.seen)
-        for leaf, count, times in zip(self.tenant.leaf_ids, self.tenant.counts, self.latest, strict=True):
+        for leaf, (count, times) in zip(self.tenant.leaf_ids, self.latest, strict=True):
             if count > 1:
                 times = {ordinal: sorted(some, reverse=True)[:count] for ordinal, some in times.items()}
             if times:
@@ -92,7 +98,11 @@ class Partition:
         self, client: Redis, installation: Installation, number: int, settings: Settings, clock: Clock
     ) -> None:
         self.number = number
+        self._client = client
+        self._installation = installation
         self.columns = Columns(client, installation, number)
+        with suppress(ResponseError):  # a full Redis: the first commit brings the cursor
+            client.hsetnx(keys.state(number), "cursor", read.START)  # the archive waits for it from now on
         self._settings = settings
         self._clock = clock
         self._leaves: dict[bytes, Leaf] = {}
@@ -114,13 +124,17 @@ class Partition:
             leaf = self._leaves[condition] = leaf_of(condition.decode())
         return leaf
 
-    def apply(self, entries: Sequence[Entry]) -> int:
+    def apply(self, entries: Sequence[Entry], *, failed: str = "") -> int:
         """Apply entries that were read after the cursor; how many were committed.
+
+        failed: why they cannot be applied (an exception's name): they all become dead letters. Raises dead.TooMany.
 
         Fewer than given when another worker or an edit came between: the beliefs are then fresh, and the caller
         reads again after the new cursor.
         """
-        events, letters = decode_entries(entries)
+        events, letters = decode_entries(entries, failed)
+        if letters:
+            dead.check_room(self._client, self.number, len(letters), self._settings.max_dead_letters)
         # One for all commits of the batch: the clock may be set back in between.
         horizon = int(self._clock()) - LONGEST_DAYS * DAY
         done = 0
@@ -134,7 +148,7 @@ class Partition:
             self.reload()
         return done
 
-    def _put_marks(self, events: Sequence[StreamedEvent | None]) -> None:
+    def _put_marks(self, events: Sequence[AppliedEvent | None]) -> None:
         """Bars and tombstones first: they hold for a whole batch, whichever way its events are ordered.
 
         Marks only grow, so putting one twice is harmless and it needs no part in the commit.
@@ -155,8 +169,8 @@ class Partition:
     def _commit(
         self,
         entries: Sequence[Entry],
-        events: Sequence[StreamedEvent | None],
-        letters: Sequence[tuple[str, bytes] | None],
+        events: Sequence[AppliedEvent | None],
+        letters: Mapping[int, Letter],
         first: int,
         horizon: int,
     ) -> int:
@@ -166,41 +180,38 @@ class Partition:
         last = first
         limit = self._settings.batch_merges
         match = self._matcher.match
-        for event in events[first:]:
+        tag = None
+        for event in islice(events, first, None):
             if cost >= limit:
                 break
             last += 1
-            if event is None or event.verdict != "full" or event.event_time < horizon:
+            if event is None or event.verdict != "full" or (time := event.event_time) < horizon:
                 continue
-            batch = batches.get(event.tag)
-            if batch is None:
-                batch = batches[event.tag] = Batch(self._tenants[event.tag])
-            visitors = batch.tenant.visitors
-            ordinal, until = visitors[event.visitor]
-            time = event.event_time
+            if event.tag != tag:
+                tag = event.tag
+                batch = batches.get(tag) or batches.setdefault(tag, Batch(self._tenants[tag]))
+                visitors, seen, latest = batch.tenant.visitors, batch.seen, batch.latest
+            ordinal, until, who = visitors[event.visitor]
             if time <= until:
                 continue
-            if ordinal < 0:
-                who = self.columns.identity(event.tag, event.visitor)
+            if who:
                 ordinal = batch.allocate(who.hash, who.key)
-                visitors[event.visitor] = (ordinal, until)
+                visitors[event.visitor] = (ordinal, until, None)
                 cost += NEW_VISITOR_COST
             cost += 1
-            if time > batch.seen.get(ordinal, 0):
-                batch.seen[ordinal] = time
+            if time > seen.get(ordinal, 0):
+                seen[ordinal] = time
             for place in match(event):
-                times = batch.latest[place]
-                count = batch.tenant.counts[place]
+                count, times = latest[place]
                 cost += count
-                if count == 1:
-                    if time > times.get(ordinal, 0):
-                        times[ordinal] = time
-                else:
+                if count > 1:
                     times.setdefault(ordinal, []).append(time)
+                elif time > times.get(ordinal, 0):
+                    times[ordinal] = time
         self._send(entries, letters, batches, first, last)
         return last - first
 
-    def _resolve(self, events: Sequence[StreamedEvent | None], horizon: int) -> None:
+    def _resolve(self, events: Sequence[AppliedEvent | None], horizon: int) -> None:
         """Look up the visitors that are not remembered, one round trip a tag."""
         for tenant in self._tenants.values():
             if len(tenant.visitors) > MOST_VISITORS:
@@ -214,18 +225,18 @@ class Partition:
                     unknown.setdefault(event.tag, {})[event.visitor] = None
         for tag, visitors in unknown.items():
             tenant = self._tenants[tag]
-            epoch, found = self.columns.resolve(
-                tag, [self.columns.identity(tag, visitor) for visitor in visitors]
-            )
+            identities = [self.columns.identity(tag, visitor) for visitor in visitors]
+            epoch, found = self.columns.resolve(tag, identities)
             if epoch != self._epoch:
                 raise Stale
-            for visitor, known in zip(visitors, found, strict=True):
-                tenant.visitors[visitor] = (known.ordinal, max(known.barred, known.erased))
+            for visitor, who, known in zip(visitors, identities, found, strict=True):
+                until = max(known.barred, known.erased)
+                tenant.visitors[visitor] = (known.ordinal, until, who if known.ordinal < 0 else None)
 
     def _send(
         self,
         entries: Sequence[Entry],
-        letters: Sequence[tuple[str, bytes] | None],
+        letters: Mapping[int, Letter],
         batches: dict[str, Batch],
         first: int,
         last: int,
@@ -235,10 +246,10 @@ class Partition:
         for tag, batch in batches.items():
             effects.tags.append((tag, batch.taken, batch.next, batch.new, batch.merges()))
             strings += batch.keys
-        for entry, letter in zip(entries[first:last], letters[first:last], strict=True):
-            if letter:
-                effects.dead.append((entry.id.decode(), letter[0]))
-                strings.append(letter[1])
+        fallen = [(entries[place], letter) for place, letter in letters.items() if first <= place < last]
+        for entry, letter in fallen:
+            effects.dead.append(dead.field(self._installation, entry))
+            strings.append(dead.pack(letter))
         cursor = entries[last - 1].id.decode()
         if not self.columns.apply((self.cursor, self._epoch), cursor, effects, strings):
             raise Stale
@@ -248,19 +259,22 @@ class Partition:
             del batch.tenant.free[: batch.taken]
         metrics.APPLIED.inc(last - first)
         metrics.MERGES.inc(sum(len(merge[3]) for tag in effects.tags for merge in tag[4]))
-        if effects.dead:
-            metrics.EVENTS.labels("stream", "dead", "undecodable").inc(len(effects.dead))
-            logger.warning("dead_letters", partition=self.number, count=len(effects.dead))
+        for _, letter in fallen:
+            metrics.EVENTS.labels("stream", "dead", letter.reason).inc()
+            logger.warning("dead_letter", partition=self.number, reason=letter.reason, error=letter.error)
 
 
 def decode_entries(
-    entries: Sequence[Entry],
-) -> tuple[list[StreamedEvent | None], list[tuple[str, bytes] | None]]:
-    """The event of each entry, or (reason, payload) of a dead letter in its place."""
-    events: list[StreamedEvent | None] = []
-    letters: list[tuple[str, bytes] | None] = []
-    for entry in entries:
-        event = read.decode(entry)
-        events.append(event)
-        letters.append(None if event else ("undecodable", entry.payload))
-    return events, letters
+    entries: Sequence[Entry], failed: str = ""
+) -> tuple[list[AppliedEvent | None], dict[int, Letter]]:
+    """The event of each entry, and by its place the dead letter of one that has none: of all if they `failed`."""
+    if failed:
+        return [None] * len(entries), {
+            place: Letter("failed", failed, entry.payload) for place, entry in enumerate(entries)
+        }
+    events = read.decode_many(entries)
+    return events, {
+        place: Letter("undecodable", "", entries[place].payload)
+        for place, event in enumerate(events)
+        if event is None
+    }

@@ -1,65 +1,60 @@
-/** What the page said about consent: Consent Mode's words, where the newest call counts, and setconsent. */
+/** What one voice of the page says in Consent Mode's words, and all voices in one. */
 
 import { WORDS } from './consent.js';
 
 /** @typedef {import('./consent.js').Words} Words */
 
 /**
- * The three words of a call. What is no text becomes the name of its type: unreadable, while as text a list
- * of one grant would read as a grant.
- * @param {any} given
- * @returns {Words}
+ * Word by word the strictest; what a voice that speaks leaves out counts as denied.
+ * @param {Words[]} voices
+ * @returns {Words} all words, or none where nobody speaks
  */
-const pick = (given) =>
-  Object.fromEntries(
-    WORDS.filter((name) => given[name] != null).map((name) => {
-      const word = given[name];
-      return [name, typeof word === 'string' ? word : typeof word];
-    }),
-  );
+export const strictest = (voices) => {
+  const speaking = voices.filter((words) => Object.keys(words)[0]);
+  /** @type {Words} */
+  const merged = {};
+  if (speaking[0])
+    for (const name of WORDS) {
+      const said = speaking.map((words) => words[name] ?? 'denied');
+      merged[name] = said.includes('denied') ? 'denied' : said.find((word) => word !== 'granted') ?? 'granted';
+    }
+  return merged;
+};
 
-/** @param {() => void} wake called when wait_for_update ends without an update */
+/** @param {() => void} wake called when wait_for_update ends */
 export const openChoice = (wake) => {
   /** @type {Words} */
-  let defaults = {};
-  /** @type {Words | undefined} */
-  let updates;
-  /** @type {string | undefined} setconsent's, as the word that it means */
-  let said;
-  let waiting = false;
+  const defaults = {};
+  /** @type {Words} */
+  const updates = {};
+  const choice = {
+    updated: false,
+    until: 0, // Unix milliseconds: the end of the wait for an update
 
-  return {
-    /**
-     * In words alone, as the wire has them. A default never beats an update, whichever came first; of
-     * setconsent and the words the stricter counts.
-     */
-    signals() {
-      const words = { ...defaults, ...updates };
-      const alone = said === 'denied' || !Object.keys(words).length;
-      if (said) for (const name of WORDS) if (alone || words[name] === 'granted') words[name] = said;
-      return { words, waiting };
-    },
+    /** @type {Words} an update beats every default, whichever came first */
+    words: {},
 
-    /** @param {any} given */
-    update(given) {
-      updates = { ...updates, ...pick(given) };
-      waiting = false;
-    },
-
-    /** @param {any} given @param {number} time Unix milliseconds of the call, from which wait_for_update runs */
-    preset(given, time) {
-      defaults = { ...defaults, ...pick(given) };
-      if (updates || !(given.wait_for_update > 0)) return;
-      waiting = true;
-      setTimeout(() => {
-        waiting = false;
-        wake();
-      }, given.wait_for_update - (Date.now() - time));
-    },
-
-    /** @param {'granted' | 'denied' | 'malformed'} word */
-    say(word) {
-      said = word;
+    /** @param {string} action default or update @param {any} given @param {number} time Unix milliseconds of the call */
+    call(action, given, time) {
+      const update = action === 'update';
+      if (!update && action !== 'default') return;
+      for (const name of WORDS) {
+        const said = given[name];
+        // What is no text becomes the name of its type: as text a list of one grant would read as a grant.
+        const word = (typeof said === 'string' && said) || typeof said;
+        if (said == null) continue;
+        if (update) updates[name] = word;
+        // Where the visitor is, is not known here: what is denied to a region is, and a grant to one is none.
+        else if (defaults[name] !== 'denied' && !(given.region && word === 'granted')) defaults[name] = word;
+      }
+      choice.words = { ...defaults, ...updates };
+      choice.updated ||= update;
+      if (choice.updated) choice.until = 0;
+      else if (given.wait_for_update > 0) {
+        choice.until = time + given.wait_for_update;
+        setTimeout(wake, choice.until - Date.now());
+      }
     },
   };
+  return choice;
 };

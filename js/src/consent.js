@@ -1,39 +1,64 @@
-/** Whether events may leave the page: every signal gives a verdict, and the strictest wins. Pure. */
+/** Whether events may leave the page: every signal has a vote, and the strictest wins. Pure. */
+
+import { voteOfGpp, voteOfTcf } from './iab.js';
 
 /** @typedef {'opt_in' | 'opt_out'} Regime */
 /** @typedef {{ ad_storage?: string, ad_user_data?: string, ad_personalization?: string }} Words */
-/** @typedef {{ words: Words, waiting: boolean, gpc: boolean, dnt: boolean }} Signals */
+/**
+ * What speaks about consent. said: as the wire has it. waiting: the words are not final. Of tcf and gpp:
+ * undefined without such a platform, null until it has an answer.
+ * @typedef {{
+ *   said: Words & { gpc: boolean, dnt: boolean, opt_out_type?: string, [more: string]: unknown }, waiting: boolean,
+ *   tcf?: import('./iab.js').Tcf | null, gpp?: import('./iab.js').Gpp | null,
+ * }} Signals
+ */
 
 export const WORDS = /** @type {const} */ (['ad_storage', 'ad_user_data', 'ad_personalization']);
 
 // The verdicts, numbered so that the strictest is the greatest.
+export const SILENT = -1;
 export const FULL = 0;
 export const LIMITED = 1;
 export const HOLD = 2;
 export const DROP = 3;
 
-/**
- * @param {Words} words at least one of the three; one that is absent beside another is a denial
- * @param {boolean} optOut
- */
-const ofWords = (words, optOut) => {
-  const storage = words.ad_storage;
-  const readable = Object.values(words).every((word) => word === 'granted' || word === 'denied');
-  if (!storage || storage === 'denied' || !(readable || optOut)) return DROP;
-  return WORDS.every((name) => words[name] === 'granted') ? FULL : LIMITED;
+/** @param {Words} words all, or none @param {number} doubtful the vote of what is malformed */
+const voteOfWords = (words, doubtful) => {
+  const said = WORDS.map((name) => words[name]).join();
+  return said === ',,'
+    ? SILENT
+    : /^denied,/.test(said)
+      ? DROP
+      : /^granted(,granted|,denied){2}$/.test(said)
+        ? said.includes('denied') ? LIMITED : FULL
+        : doubtful;
 };
 
 /**
- * GPC and DNT only ever take away: where nobody consented yet under opt_in, GPC is no permission either.
+ * The strictest vote and whose it is. GPC, DNT and the US sections only ever take away: where nobody agreed
+ * yet under opt_in, they are no permission either.
  * @param {Signals} signals
- * @param {Regime} regime
+ * @param {Regime | undefined} regime
+ * @param {number} [vendor] the IAB's number of the vendor for whom TCF is read; without one, for the publisher
+ * @returns {[verdict: number, why: string]}
  */
-export const decide = ({ words, waiting, gpc, dnt }, regime) => {
+export const decide = ({ said, waiting, tcf, gpp }, regime, vendor) => {
   const optOut = regime === 'opt_out';
-  const silent = !Object.keys(words).length;
-  return Math.max(
-    waiting ? HOLD : !silent ? ofWords(words, optOut) : optOut ? FULL : HOLD,
-    gpc ? LIMITED : FULL,
-    !dnt ? FULL : optOut ? LIMITED : silent ? DROP : FULL,
-  );
+  const doubtful = optOut ? LIMITED : DROP;
+  const words = waiting ? HOLD : voteOfWords(said, doubtful);
+  const purposes = voteOfTcf(tcf, vendor);
+  const sections = voteOfGpp(gpp, doubtful, tcf);
+  const agreed = [words, purposes].some((vote) => vote === FULL || vote === LIMITED);
+  const asking = [words, purposes, sections].includes(HOLD);
+  const votes = Object.entries({
+    'consent words': words,
+    TCF: purposes,
+    GPP: sections,
+    GPC: said.gpc ? LIMITED : SILENT,
+    opt_out_type: said.opt_out_type ? LIMITED : SILENT,
+    DNT: said.dnt && (optOut || !(agreed || asking)) ? doubtful : SILENT,
+    'no consent yet': optOut || agreed ? FULL : HOLD,
+  });
+  const [why, verdict] = votes.sort(([, one], [, other]) => other - one)[0]; // of equals the first
+  return [verdict, verdict ? why : ''];
 };

@@ -2,18 +2,20 @@
 
 import { randomHex } from './random.js';
 
+const CLICK = /^(epik|fbclid|gclid|ttclid|li_fat_id|msclkid)$/;
+const CAMPAIGN = /^utm_[a-z_]{1,20}$/;
+
 /**
- * The click ids of ad platforms in a query string.
+ * What an advertisement left in the address, into the click ids of ad platforms and the campaign's words.
  * @param {string} search
+ * @param {Record<string, string>} clicks
+ * @param {Record<string, string>} utm
  */
-export const clickIds = (search) => {
-  /** @type {Record<string, string>} */
-  const ids = {};
+export const readCampaign = (search, clicks, utm) =>
   new URLSearchParams(search).forEach((value, name) => {
-    if (value && /^(epik|fbclid|gclid|ttclid|li_fat_id|msclkid)$/.test(name)) ids[name] = value;
+    const kept = CLICK.test(name) ? clicks : CAMPAIGN.test(name) && utm;
+    if (value && kept) kept[name] = value;
   });
-  return ids;
-};
 
 /**
  * The id is the page's own (event data `event_id`), else the order's on a checkout, so that a reload of the
@@ -23,20 +25,21 @@ export const clickIds = (search) => {
  * @param {number} time Unix milliseconds of the call
  * @param {string} url
  * @param {string} referrer
+ * @param {Record<string, string>} [utm] the campaign's words, where the page does not say the same itself
  */
-export const shapeEvent = (name, data, time, url, referrer) => {
+export const shapeEvent = (name, data, time, url, referrer, utm) => {
   const { event_id, ...rest } = typeof data === 'object' && data || {};
   const { order_id } = rest;
   const ordered =
     order_id &&
     typeof order_id !== 'object' &&
-    /^(checkout|purchase)$/i.test(String(name).replace(/_/g, '').trim());
+    /^\s*(check_?out|purchase)\s*$/i.test(String(name));
   return {
     event: name,
     event_id: event_id || (ordered ? 'checkout_' + order_id : randomHex()),
     event_time: time / 1000,
     url: url.split('#')[0], // fragments carry tokens, and the collector would cut them anyway
     referrer,
-    data: rest,
+    data: { ...utm, ...rest },
   };
 };

@@ -1,14 +1,21 @@
-/** Who the site says the visitor is: an e-mail address leaves the page as its SHA-256 only. */
+/** Who the site says the visitor is: an address or a number leaves the page as its SHA-256 only. */
 
 import { hex } from './random.js';
 
 /**
- * Lower-case hex digest of the trimmed, lower-cased address; what is a digest already is kept.
- * Rejects where the page is not secure (http): the browser has no SHA-256 there, and plain text never goes.
- * @param {unknown} em
+ * Lower-case hex digest, in the form in which ad platforms hash: an address trimmed and in lower case, a number
+ * with its country code as digits without leading zeros. What is a digest already is kept; undefined for what
+ * can be nobody's, such as «undefined», and where the page is not secure (http): the browser has no SHA-256
+ * there, and plain text never goes.
+ * @param {'em' | 'ph'} name
+ * @param {unknown} value
  */
-export const hashEmail = async (em) => {
-  const text = String(em).trim().toLowerCase();
+export const hashed = async (name, value) => {
+  let text = String(value).trim().toLowerCase();
   if (/^[0-9a-f]{64}$/.test(text)) return text;
-  return hex(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))));
+  if (name === 'ph') text = text.replace(/^[\D0]+|\D/g, '');
+  // Seven digits: the shortest numbers with a country code; fifteen: E.164's longest.
+  return (name === 'ph' ? /^.{7,15}$/ : /.@./).test(text)
+    ? hex((await crypto.subtle?.digest('SHA-256', new TextEncoder().encode(text))) || []) || undefined
+    : undefined;
 };

@@ -1,17 +1,21 @@
-/** One page's dealings with a collector: takes commands, holds events, sends what consent lets go. */
+/** One page's dealings with a collector: takes commands, holds events, hands over what consent lets go. */
 
-import { byteLength, fill, intoBatches } from './batch.js';
-import { openChoice } from './choice.js';
-import { decide, DROP, FULL, HOLD } from './consent.js';
-import { clickIds, shapeEvent } from './event.js';
-import { hashEmail } from './identity.js';
+import { openChoice, strictest } from './choice.js';
+import { decide, DROP, FULL, HOLD, WORDS } from './consent.js';
+import { readCampaign, shapeEvent } from './event.js';
+import { hashed } from './identity.js';
+import { openOutbox } from './outbox.js';
+import { openPlatforms } from './platforms.js';
+import { pageOf, watchRoute } from './route.js';
 import { browserSignals } from './signals.js';
-import { send } from './transport.js';
+import { BODY_LIMIT } from './transport.js';
 import { forgetVisitor, keepVisitor, readVisitor } from './visitor.js';
 
-/** @typedef {{ json: string, callback: any }} Held */
+/** @typedef {{ event: any, callback?: any, why?: string }} Held an event, and why it waits */
 
 const MOST_HELD = 1000; // a page that tracks every scroll must not fill the memory while a banner stays unanswered
+const LOOK = 1000; // milliseconds between looks for a consent platform that came late, while events are held
+const NOTES = 50; // what status tells
 
 /**
  * Nothing that fails here may show in the page: a callback's own fault, an unknown word, data that is no JSON.
@@ -23,132 +27,245 @@ const safely = (work) => {
   } catch {}
 };
 
-/** Tells the page an event's fate. @param {Held} held @param {boolean} sent @param {string} [reason] */
-const settle = ({ callback }, sent, reason) => callback && safely(() => callback(sent, reason));
-
 /**
  * @param {string} collector its URL, without a slash at the end
  * @returns {(command: Command) => void} takes one command; never throws
  */
 export const openSession = (collector) => {
-  /** @type {string | undefined} */
-  let tag;
-  /** @type {import('./consent.js').Regime} */
-  let regime = 'opt_in';
-  /** @type {Record<string, string | undefined>} */
+  /** @type {Set<string>} each gets every event; the first one's options count */
+  const tags = new Set();
+  /** @type {{ regime?: import('./consent.js').Regime, vendor?: number, spa?: boolean }} */
+  let options = {};
+  /** @type {Record<string, unknown>} */
   const user = {};
+  /** @type {string | undefined} */
+  let optOutType;
   /** @type {Record<string, string>} */
   const clicks = {};
+  /** @type {Record<string, string>} */
+  const utm = {};
   /** @type {Held[]} */
   const held = [];
-  let hashing = Promise.resolve();
-  let consented = false; // something went out under full consent, so that there is something to withdraw
+  let hashing = (async () => {})();
+  let consented = false; // full consent was there on this page, so that there is something to withdraw
   let withdrawing = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let looking;
+  let { referrer } = document;
+  let counted = ''; // the address whose visit is counted
+  let automatic = false; // without a call of the page's own
+  /** @type {string[]} */
+  const notes = [];
+  let loud = /[?&]collector_debug\b/.test(location.search);
 
-  const choice = openChoice(() => flush());
+  /** @param {string} line */
+  const print = (line) => console.info('[collector] ' + line);
 
-  const forget = () => held.splice(0).forEach((item) => settle(item, false, 'consent_denied'));
+  /** What became of an event, for the developer. @param {string} event @param {string} outcome @param {string} [reason] */
+  const note = (event, outcome, reason) => {
+    const line = `${event}: ${outcome}` + (reason ? ', ' + reason : '');
+    if (notes.push(line) > NOTES) notes.shift();
+    if (loud) print(line);
+  };
+
+  /** An event's fate, to the page too where its callback still waits. @type {Parameters<typeof openOutbox>[1]} */
+  const tell = ({ event }, outcome, reason, item) => {
+    note(event, outcome, reason);
+    /** @type {Record<string, string | undefined>} */
+    const failures = { dropped: 'consent_denied', retry: 'unavailable', refused: reason };
+    const failure = failures[outcome];
+    safely(() => item?.callback(!failure, failure || reason));
+  };
+
+  /** Once this tick's commands are heard. Not by name: the page's `Promise` may be anybody's. */
+  const later = async () => {
+    await 0;
+    await hashing;
+    flush();
+  };
+
+  const voices = [0, 0, 0].map(() => openChoice(later));
+  const [own, google, simple] = voices; // collect('consent'), gtag('consent'), setconsent
+  const platforms = openPlatforms((action, words) => safely(() => google.call(action, words, Date.now())), later);
+  const outbox = openOutbox(collector + '/v1/events', tell);
+
+  /** @returns {import('./consent.js').Signals} */
+  const signals = () => {
+    const { tcf, gpp } = platforms();
+    const words = strictest(voices.map((voice) => voice.words));
+    return {
+      said: {
+        ...words,
+        ...browserSignals(),
+        opt_out_type: optOutType,
+        gdpr: tcf?.gdprApplies,
+        tcf: tcf?.tcString,
+        gpp: gpp?.gppString,
+        gpp_sid: gpp?.applicableSections,
+      },
+      waiting:
+        voices.some((voice) => Date.now() < voice.until) ||
+        // A default that denies is the answer until there is one: beside a platform that still asks, it waits.
+        (!!words.ad_storage && [tcf, gpp].includes(null) && !voices.some((voice) => voice.updated)),
+      tcf,
+      gpp,
+    };
+  };
+
+  /** @param {import('./consent.js').Signals} spoken */
+  const verdictOn = (spoken) => decide(spoken, options.regime, options.vendor);
+
+  /** @param {string} why */
+  const forget = (why) => held.splice(0).forEach((item) => tell(item.event, 'dropped', why, item));
 
   /**
+   * In as many bodies as a browser still carries while the page goes away.
+   * @param {object} consent
    * @param {Held[]} items
    * @param {string | undefined} visitor
-   * @param {boolean} leaving
-   * @param {boolean} [withdraw]
+   * @param {boolean} [leaving]
+   * @param {object} [more]
    */
-  const post = (items, visitor, leaving, withdraw) => {
-    const envelope = JSON.stringify({
-      tag,
-      visitor,
-      sent_at: Date.now(),
-      withdraw,
-      consent: { ...choice.signals().words, ...browserSignals() },
-      ...(withdraw ? {} : { user_data: user, click_ids: clicks }),
-      events: [],
-    });
-    intoBatches(items, byteLength(envelope)).forEach((batch) =>
-      send(collector + '/v1/events', fill(envelope, batch), leaving)
-        .then((results) =>
-          batch.forEach((item, index) => {
-            const { outcome, reason } = results[index] || {}; // none: the browser took the body over
-            settle(item, outcome !== 'refused' && outcome !== 'retry', reason);
-          }),
-        )
-        .catch(() => batch.forEach((item) => settle(item, false, 'unavailable'))),
-    );
+  const post = (consent, items, visitor, leaving, more = { user_data: { ...user }, click_ids: { ...clicks } }) => {
+    const events = items.map((item) => item.event);
+    const half = items.length >> 1;
+    if (half && JSON.stringify(events).length > BODY_LIMIT)
+      for (const part of [items.slice(0, half), items.slice(half)]) post(consent, part, visitor, leaving);
+    else
+      [...tags].forEach((tag, index) =>
+        outbox.post({ tag, visitor, consent, ...more, events }, index ? [] : items, leaving), // one answer to the page
+      );
   };
 
   /**
    * Decides for all that is held, at once and late: commands of the same tick have all been heard by then,
    * whatever their order. Before a decision for it, no cookie is read or written.
+   * @param {boolean} [leaving]
    */
-  const flush = (leaving = false) =>
+  const flush = (leaving) =>
     safely(() => {
-      if (!tag || document.prerendering) return;
+      if (!tags.size || document.prerendering) return;
+      const spoken = signals();
+      const { said } = spoken;
+      const [verdict, why] = verdictOn(spoken);
+      // A denial after consent is a withdrawal, however it is said.
+      withdrawing ||= consented && verdict === DROP && (why === 'TCF' || said.ad_storage === 'denied');
       if (withdrawing) {
         const visitor = readVisitor();
-        if (visitor || consented) post([], visitor, leaving, true);
+        outbox.clear();
         forgetVisitor();
+        if (visitor || consented) {
+          note('withdrawal', 'sent');
+          post(said, [], visitor, leaving, { withdraw: true });
+        }
         withdrawing = consented = false;
       }
-      const verdict = decide({ ...choice.signals(), ...browserSignals() }, regime);
-      if (verdict === DROP) forget();
-      if (verdict === HOLD || !held.length) return;
       consented ||= verdict === FULL;
-      post(held.splice(0), verdict === FULL ? keepVisitor() : readVisitor(), leaving);
+      outbox.allow(verdict === FULL);
+      if (verdict === DROP) forget(why);
+      if (!held[0]) return;
+      if (verdict === HOLD) {
+        for (const item of held) if (item.why !== why) note(item.event.event, 'held', (item.why = why));
+        clearTimeout(looking);
+        looking = setTimeout(flush, LOOK);
+      } else post(said, held.splice(0), verdict === FULL ? keepVisitor() : readVisitor(), leaving);
     });
 
   /** @param {any} given */
-  const identify = ({ em, external_id }) => {
-    if (external_id !== undefined) user.external_id = external_id ? String(external_id) : undefined;
-    if (em === undefined) return;
-    user.em = undefined; // an event that cannot wait goes without, never with the last person's
-    hashing = hashing
-      .then(async () => {
-        user.em = em ? await hashEmail(em) : undefined;
-      })
-      .catch(() => {});
+  const identify = (given) => {
+    const { external_id } = given;
+    if (external_id !== undefined) user.external_id = external_id;
+    optOutType = given.opt_out_type ?? optOutType;
+    for (const name of /** @type {const} */ (['em', 'ph'])) {
+      const value = given[name];
+      if (value === undefined) continue;
+      user[name] = undefined; // an event that cannot wait goes without, never with the last person's
+      hashing = hashing.then(async () => {
+        user[name] = await hashed(name, value);
+        if (value && !user[name]) note(name, 'left out');
+      });
+    }
   };
 
-  /** @param {number} time @param {unknown} name @param {unknown} data @param {unknown} callback */
+  /** @param {number} time @param {unknown} name @param {unknown} data @param {unknown} [callback] */
   const add = (time, name, data, callback) => {
-    Object.assign(clicks, clickIds(location.search));
-    const json = JSON.stringify(shapeEvent(name, data, time, location.href, document.referrer));
-    if (held.length < MOST_HELD) held.push({ json, callback });
+    readCampaign(location.search, clicks, utm);
+    // As JSON has it, now: the page may change its object.
+    const event = JSON.parse(JSON.stringify(shapeEvent(name, data, time, location.href, referrer, utm)));
+    if (held.length < MOST_HELD) held.push({ event, callback });
+  };
+
+  /** @param {number} time @param {unknown} [data] @param {any} [callback] */
+  const visit = (time, data, callback) => {
+    const page = pageOf(location.href);
+    // An application's address was counted as soon as it changed: the page's own call is the same visit.
+    if (automatic && page === counted) return callback?.(true, 'counted');
+    if (counted && page !== counted) referrer = counted;
+    if (!counted && options.spa !== false)
+      safely(() =>
+        watchRoute(() => {
+          if (pageOf(location.href) === counted) return;
+          visit(Date.now());
+          automatic = true;
+          flush();
+        }),
+      );
+    counted = page;
+    automatic = false;
+    add(time, 'pagevisit', data, callback);
   };
 
   /** @type {Record<string, (time: number, ...args: any[]) => void>} */
   const commands = {
-    /** The first tag stays: one page, one tag. */
-    load(_, id, options = {}) {
-      if (!tag) regime = options.regime;
-      tag ||= String(id);
-      identify(options);
+    load(_, id, given) {
+      given ||= {};
+      if (!/^\d{13}$/.test(id)) return note('load', 'refused', 'a tag id has 13 digits');
+      if (!tags.size) options = given;
+      tags.add(String(id));
+      identify(given);
     },
-    page: (time, data, callback) => add(time, 'pagevisit', data, callback),
+    page: visit,
     track: add,
     set: (_, given) => identify(given),
-    setconsent(_, value) {
+    setconsent(time, value) {
       const denied = value === false || value === 'false';
-      choice.say(denied ? 'denied' : value === true || value === 'true' ? 'granted' : 'malformed');
+      const word = denied ? 'denied' : value === true || value === 'true' ? 'granted' : 'malformed';
+      simple.call('update', Object.fromEntries(WORDS.map((name) => [name, word])), time);
       if (!denied) return;
       withdrawing = true;
-      forget();
+      forget('setconsent');
     },
-    consent(time, action, words) {
-      if (action === 'default') choice.preset(words, time);
-      if (action === 'update') choice.update(words);
+    consent: (time, action, words) => own.call(action, words, time),
+    status(_, callback) {
+      const spoken = signals();
+      const [verdict, why] = verdictOn(spoken);
+      callback({
+        tag: [...tags].join(' '),
+        consent: ['full', 'limited', 'hold', 'drop'][verdict],
+        why,
+        gpc: spoken.said.gpc,
+        optout: outbox.optout,
+        held: held.length,
+        queued: outbox.size(),
+        notes: [...notes],
+      });
+    },
+    debug() {
+      if (!loud) notes.forEach(print);
+      loud = true;
     },
   };
 
   const leave = () => flush(true);
-  addEventListener('pagehide', leave);
+  addEventListener('pagehide', () => {
+    leave();
+    outbox.leave();
+  });
   addEventListener('visibilitychange', leave); // coming back into view has nothing left to send
-  document.addEventListener('prerenderingchange', () => flush());
+  document.addEventListener('prerenderingchange', later);
 
   return ([time, [word, ...args]]) => {
     safely(() => commands[word](time, ...args));
-    Promise.resolve()
-      .then(() => hashing)
-      .then(() => flush());
+    later();
   };
 };

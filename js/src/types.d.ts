@@ -14,4 +14,7 @@ type Command = [time: number, args: Iterable<any>];
 
 interface Window {
   collect?: { (...args: any[]): void; queue: { push(command: Command): void } };
+  dataLayer?: any;
+  __tcfapi?: (command: string, version: number, callback: (data: any, success: boolean) => void) => void;
+  __gpp?: (command: string, callback: (data: any, success: boolean) => void) => void;
 }

@@ -96,7 +96,10 @@ def test_version_prints_the_version_and_nothing_else() -> None:
 
 
 def findings(settings: Settings, redis: connections.Redis) -> dict[str, doctor.Finding]:
+    """With a worker that minds every partition."""
     redis.zadd(keys.WORKERS, {"w": time.time() * 1000})
+    for number in range(settings.partitions):
+        redis.set(keys.lease(number), "w")
     return {finding.check: finding for finding in doctor.examine(settings)}
 
 
@@ -148,3 +151,22 @@ def test_the_doctor_fails_when_no_worker_is_alive(settings: Settings, redis: con
     redis.zadd(keys.WORKERS, {"dead": (time.time() - 120) * 1000})
     found = {finding.check: finding for finding in doctor.examine(settings)}
     assert found["workers"].state == "fail"
+
+
+def test_the_doctor_fails_partitions_that_nobody_minds(settings: Settings, redis: connections.Redis) -> None:
+    findings(settings, redis)
+    redis.delete(keys.lease(3))
+    found = {finding.check: finding for finding in doctor.examine(settings)}["partitions"]
+    assert (found.state, found.found) == ("fail", "no worker minds 03")
+
+
+def test_the_doctor_warns_of_events_that_are_not_archived(settings: Settings, redis: connections.Redis) -> None:
+    assert findings(settings, redis)["archiving"].state == "ok"
+    an_hour_ago = int(time.time() - 3_600) * 1000
+    redis.xadd(keys.events(2), {"e": b"{}"}, id=f"{an_hour_ago}-0")
+    redis.hset(keys.state(2), "cursor", f"{an_hour_ago}-0")
+    found = findings(settings, redis)
+    assert found["partition 02"].state == "ok"  # applied it is
+    assert found["archiving"].state == "warn"
+    redis.hset(keys.state(2), "archived", f"{an_hour_ago}-0")
+    assert findings(settings, redis)["archiving"].state == "ok"

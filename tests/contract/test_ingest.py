@@ -30,7 +30,7 @@ from collector.ingest.edge import Edge
 from collector.ingest.patience import Patience
 from collector.settings import Settings, load
 from collector.stream import read
-from collector.stream.partitions import Installation, open_installation
+from collector.stream.partitions import SCHEMA, Installation, open_installation
 
 ORIGIN = "https://shop.example"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"
@@ -44,12 +44,15 @@ def edge(settings: Settings, installation: Installation, **parts: Any) -> Iterat
     """An edge behind a real HTTP server, and a client that its browser thinks is at collect.shop.example."""
     client = connections.open_async(settings, timeout=1)
 
+    served = Edge(settings, installation, client, **parts)
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        yield
+        async with served.running():
+            yield
         await client.aclose()
 
-    app = Starlette(routes=routes(Edge(settings, installation, client, **parts)), lifespan=lifespan)
+    app = Starlette(routes=routes(served), lifespan=lifespan)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -129,7 +132,7 @@ def make_shop(settings: Settings, redis: connections.Redis) -> Iterator[MakeShop
 @pytest.fixture(scope="module")
 def standing(
     server: Embedded, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[httpx.Client, Settings]]:
+) -> Iterator[tuple[httpx.Client, Settings, Installation]]:
     """One edge with the defaults for all tests that need nothing else."""
     settings = load(
         redis_url=server.url,
@@ -139,14 +142,16 @@ def standing(
     with connections.open_redis(settings) as client:
         installation = open_installation(client, settings)
     with edge(settings, installation) as browser:
-        yield browser, settings
+        yield browser, settings, installation
 
 
 @pytest.fixture
-def shop(standing: tuple[httpx.Client, Settings], redis: connections.Redis) -> Shop:
-    """A new shop; everything that was there before is gone."""
-    browser, settings = standing
+def shop(standing: tuple[httpx.Client, Settings, Installation], redis: connections.Redis) -> Shop:
+    """A new shop; everything that was there before is gone, but for the installation that the edge serves."""
+    browser, settings, installation = standing
     browser.cookies.clear()
+    known = {"secret": installation.secret.hex(), "partitions": installation.partitions, "schema": SCHEMA}
+    redis.hset(keys.INSTALLATION, mapping=known)
     return Shop(browser, redis, settings)
 
 
@@ -683,12 +688,18 @@ def test_the_tag_is_served_current_and_by_version(
     (tmp_path / "tag").mkdir()
     (tmp_path / "tag.js").write_text("current()")
     (tmp_path / "tag/1.2.0.js").write_text("released()")
+    (tmp_path / "tag/compat.js").write_text("listener()")
+    (tmp_path / "tag/compat-1.2.0.js").write_text("listener()")
     with edge(settings, open_installation(redis, settings), static=tmp_path) as browser:
         current, released = browser.get("/tag.js"), browser.get("/tag/1.2.0.js", headers={"origin": ORIGIN})
         assert (current.text, released.text) == ("current()", "released()")
         assert current.headers["content-type"].startswith("text/javascript")
         assert "immutable" in released.headers["cache-control"]
         assert "immutable" not in current.headers["cache-control"]
+        for path, forever in (("/tag/compat.js?tag=1", False), ("/tag/compat-1.2.0.js", True)):
+            listener = browser.get(path)
+            assert listener.text == "listener()"
+            assert ("immutable" in listener.headers["cache-control"]) == forever
         assert current.headers["access-control-allow-origin"] == "*"
         assert released.headers["access-control-allow-origin"] == ORIGIN
         again = browser.get("/tag.js", headers={"if-none-match": current.headers["etag"]})
@@ -733,9 +744,12 @@ def test_a_full_server_gets_nothing_more(make_shop: MakeShop, redis: connections
     used = redis.info("memory")["used_memory"]
     try:
         redis.config_set("maxmemory", int(used * 1.8))
+        end = time.monotonic() + 10
+        while "high-water" not in shop.browser.get("/readyz").text:
+            assert time.monotonic() < end, "it looks every second"
+            time.sleep(0.1)
         answer = shop.post()
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
-        assert "high-water" in shop.browser.get("/readyz").text
         assert shop.stored() == []
     finally:
         redis.config_set("maxmemory", 0)

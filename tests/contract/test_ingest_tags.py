@@ -1,7 +1,9 @@
 """The edge's copy of tags and keys: at most a second old, and of use while Redis is away."""
 
 import asyncio
+import hashlib
 import json
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from collector import connections, keys, tags
 from collector.settings import Settings
+from collector.stream.partitions import open_installation
 
 ORIGIN = "https://shop.example"
 
@@ -19,7 +22,9 @@ async def cached(settings: Settings, **overrides: object) -> AsyncIterator[tags.
     chosen = Settings(**{**settings.model_dump(), **overrides})
     client = connections.open_async(chosen, timeout=1)
     try:
-        yield tags.TagCache(client, chosen)
+        with connections.open_redis(settings) as waiting:
+            installation = open_installation(waiting, settings)
+        yield tags.TagCache(client, chosen, installation)
     finally:
         await client.aclose()
 
@@ -81,9 +86,11 @@ def test_the_snapshot_holds_no_key_and_a_damaged_one_does_no_harm(
         async with cached(settings) as cache:
             await cache.get(tag.id)
             await cache.key(server_key)
-        snapshot = settings.data_dir / "tags.json"
-        assert [each["id"] for each in json.loads(snapshot.read_text())] == [tag.id]
+        snapshot = settings.spool / "snapshot.json"
+        assert [each["id"] for each in json.loads(snapshot.read_text())["tags"]] == [tag.id]
+        assert stat.filemode(snapshot.stat().st_mode) == "-rw-------", "it holds the installation's secret"
         assert server_key not in snapshot.read_text()
+        assert hashlib.sha256(server_key.encode()).hexdigest() not in snapshot.read_text()
         snapshot.write_text("[{")
         async with cached(settings) as cache:
             assert await cache.get(tag.id) == tag

@@ -694,7 +694,7 @@ class Machine(RuleBasedStateMachine):
         client = self.world.client
         assert self._stored_marks("bars") == self.model.bars
         assert self._stored_marks("tombs") == self.model.tombstones
-        assert sum(client.xlen(f"{keys.partition(n)}:dead") for n in range(PARTITIONS)) == self.model.dead
+        assert sum(client.hlen(f"{keys.partition(n)}:dead") for n in range(PARTITIONS)) == self.model.dead
         for tag in TAGS:
             known: set[str] = set()
             for number in range(PARTITIONS):

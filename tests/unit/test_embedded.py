@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from collector import connections, leash
+from collector import connections, embedded, leash
 from collector.embedded import Embedded, Server, find_servers
 from collector.settings import BadSetup, Settings
 
@@ -96,7 +96,7 @@ def test_a_server_is_set_up_for_the_promises(folder: Settings, binary: Server, d
         connections.check_server(client, chosen)
         config = client.config_get("*")
     assert config["appendfsync"] == durability
-    assert config["aof-use-rdb-preamble"] == "yes"
+    assert config["aof-use-rdb-preamble"] == config["rdbcompression"] == "no"  # so that erasures can be proven
     assert config["save"] == ""
     assert config["port"] == "0"
     assert config["maxmemory-policy"] == "noeviction"
@@ -235,3 +235,13 @@ def test_a_leash_is_not_felt_by_the_command() -> None:
 
 def test_the_session_server_answers(redis: redis.Redis) -> None:
     assert redis.ping()
+
+
+@pytest.mark.parametrize("name", ["memory.max", "memory/memory.limit_in_bytes"])
+def test_a_container_s_limit_counts_as_the_memory_that_there_is(tmp_path: Path, name: str) -> None:
+    machine = embedded._memory(tmp_path)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("268435456\n")
+    assert embedded._memory(tmp_path) == 268_435_456 < machine
+    (tmp_path / name).write_text("max\n")
+    assert embedded._memory(tmp_path) == machine

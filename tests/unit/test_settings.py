@@ -21,6 +21,16 @@ def test_the_environment_is_read_and_the_command_line_wins(monkeypatch: pytest.M
     assert load(port=8002, data_dir=None) == load().model_copy(update={"port": 8002})
 
 
+def test_a_file_of_the_secrets_folder_is_a_setting_and_the_environment_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("collector.settings.SECRETS", tmp_path)
+    (tmp_path / "collector_redis_url").write_text("redis://worker:secret@redis:6379/0\n")
+    assert load().redis_url == "redis://worker:secret@redis:6379/0"
+    monkeypatch.setenv("COLLECTOR_REDIS_URL", "redis://elsewhere")
+    assert load().redis_url == "redis://elsewhere"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("PORT", "eighty"), ("PORT", "65536"), ("PARTITIONS", "0"), ("DURABILITY", "no"), ("HIGH_WATER", "1.5")],

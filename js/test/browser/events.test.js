@@ -37,8 +37,8 @@ test('the events of one tick go in one request, in the wire’s shape, without a
   assert.deepEqual(
     events.map(({ event, url, referrer, data }) => ({ event, url, referrer, data })),
     [
-      { event: 'pagevisit', data: {} },
-      { event: 'addtocart', data: { value: 12.5, currency: 'EUR', line_items: [{ product_id: 'p1' }] } },
+      { event: 'pagevisit', data: { utm_source: 'x' } },
+      { event: 'addtocart', data: { utm_source: 'x', value: 12.5, currency: 'EUR', line_items: [{ product_id: 'p1' }] } },
     ].map((event) => ({ ...event, url: `${stage.shopUrl}/granted.html?epik=abc&utm_source=x`, referrer: '' })),
   );
 });

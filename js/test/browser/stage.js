@@ -37,12 +37,11 @@ const snippet = (collector, regime, pinned) => {
   );
 };
 
-/** A fixture page, with `{{snippet}}`, `{{snippet opt_out}}` or `{{snippet opt_in pinned}}` filled in. */
+/** A fixture page, with `{{snippet}}`, `{{snippet opt_out}}`, `{{snippet opt_in pinned}}` or `{{compat}}` filled in. */
 export const fixture = (name, collector) =>
-  readFileSync(new URL(`pages/${name}.html`, import.meta.url), 'utf8').replace(
-    /\{\{snippet ?(\w*) ?(\w*)\}\}/,
-    (_, regime, pinned) => snippet(collector, regime || 'opt_in', pinned),
-  );
+  readFileSync(new URL(`pages/${name}.html`, import.meta.url), 'utf8')
+    .replace('{{compat}}', `<script async src="${collector}/tag/compat.js?tag=${TAG}"></script>`)
+    .replace(/\{\{snippet ?(\w*) ?(\w*)\}\}/, (_, regime, pinned) => snippet(collector, regime || 'opt_in', pinned));
 
 export const openStage = async () => {
   /** @type {import('playwright-core').BrowserContext | undefined} */
@@ -55,6 +54,11 @@ export const openStage = async () => {
     /** @type {(event: any) => object} the collector's result for an event */
     answer: () => ({ outcome: 'accepted', reason: 'full' }),
     status: 200,
+    /** @type {Record<string, string>} beside the usual ones */
+    headers: {},
+    cut: false, // the connection breaks before the answer
+    /** @type {Record<string, { headers?: Record<string, string>, body: string }>} pages of a test's own, by name */
+    own: {},
   };
 
   const collector = await listen((request, response) => {
@@ -62,7 +66,7 @@ export const openStage = async () => {
     request.on('data', (chunk) => chunks.push(chunk));
     request.on('end', () => {
       const { method, url: path, headers } = request;
-      const script = path.match(/^\/(tag\.js|tag\/.*\.js)$/);
+      const script = path.match(/^\/(tag\.js|tag\/[^?]*\.js)(\?.*)?$/);
       if (script) {
         response.writeHead(200, { 'Content-Type': 'text/javascript', 'Access-Control-Allow-Origin': '*' });
         setTimeout(() => response.end(readFileSync(join(STATIC, script[1]))), stage.scriptDelay);
@@ -76,9 +80,15 @@ export const openStage = async () => {
       response.setHeader('Access-Control-Allow-Origin', headers.origin || '*');
       response.setHeader('Access-Control-Allow-Credentials', 'true');
       if (path.startsWith('/v1/pixel.gif')) return response.setHeader('Content-Type', 'image/gif').end(GIF);
+      if (stage.cut) return request.socket.destroy();
       const results = body?.events.map((event) => ({ event_id: event.event_id, ...stage.answer(event) }));
-      response.writeHead(stage.status, { 'Content-Type': 'application/json' });
-      setTimeout(() => response.end(JSON.stringify({ results })), stage.answerDelay);
+      response.writeHead(stage.status, {
+        'Content-Type': 'application/json',
+        'Access-Control-Expose-Headers': 'x-collector-optout, retry-after',
+        ...stage.headers,
+      });
+      const error = { code: 'some_code', message: 'What happened.', hint: 'What to do.' };
+      setTimeout(() => response.end(JSON.stringify(stage.status < 300 ? { results } : { error })), stage.answerDelay);
     });
   });
   const collectorUrl = `http://localhost:${collector.address().port}`;
@@ -86,6 +96,8 @@ export const openStage = async () => {
   const shop = await listen((request, response) => {
     const name = new URL(request.url, 'http://shop').pathname.slice(1);
     response.setHeader('Content-Type', 'text/html; charset=utf-8');
+    const own = stage.own[name];
+    if (own) return response.writeHead(200, own.headers).end(own.body);
     response.end(name.endsWith('.html') ? fixture(name.slice(0, -5), collectorUrl) : '<!doctype html><p>elsewhere');
   });
   const port = shop.address().port;
@@ -96,7 +108,7 @@ export const openStage = async () => {
       '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync',
       // An http host that is no localhost: the browser gives it no crypto.subtle.
-      '--host-resolver-rules=MAP plain.test 127.0.0.1',
+      '--host-resolver-rules=MAP plain.test 127.0.0.1, MAP *.shop.example 127.0.0.1, MAP *.github.io 127.0.0.1',
     ],
   });
 
@@ -111,6 +123,8 @@ export const openStage = async () => {
     collectorUrl,
     shopUrl: `http://localhost:${port}`,
     plainUrl: `http://plain.test:${port}`,
+    /** @param {string} host */
+    at: (host) => `http://${host}:${port}`,
     seen: () => seen,
     bodies,
     events,
@@ -142,7 +156,7 @@ export const openStage = async () => {
       if (!context) {
         await last?.close(); // first: its pages may still send
         seen = [];
-        Object.assign(stage, { scriptDelay: 0, answerDelay: 0, status: 200, answer: () => ({ outcome: 'accepted', reason: 'full' }) });
+        Object.assign(stage, { scriptDelay: 0, answerDelay: 0, status: 200, headers: {}, cut: false, answer: () => ({ outcome: 'accepted', reason: 'full' }) });
         context = last = await browser.newContext({ javaScriptEnabled });
       }
       const page = await context.newPage();

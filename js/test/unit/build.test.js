@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { build, STATIC } from '../../build.js';
+import { DOCUMENT, filled } from '../../tables.js';
 
 const { budgets } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 const committed = (path) => readFileSync(join(STATIC, path), 'utf8');
@@ -23,10 +24,11 @@ test('the tag and the snippet stay within their budgets, gzipped', () => {
 
 test('every version that a page may have pinned is there, unchanged', () => {
   const { version, integrity } = JSON.parse(committed('tag.json'));
-  assert.deepEqual(readdirSync(join(STATIC, 'tag')).sort(), Object.keys(integrity).map((name) => `${name}.js`).sort());
+  assert.deepEqual(readdirSync(join(STATIC, 'tag')).sort(), [...Object.keys(integrity), 'compat'].map((name) => `${name}.js`).sort());
   for (const [name, hash] of Object.entries(integrity))
     assert.equal('sha384-' + createHash('sha384').update(committed(`tag/${name}.js`)).digest('base64'), hash);
   assert.equal(committed('tag.js'), committed(`tag/${version}.js`));
+  assert.equal(committed('tag/compat.js'), committed(`tag/compat-${version}.js`));
 });
 
 test('the snippets leave exactly their placeholders open', () => {
@@ -35,4 +37,8 @@ test('the snippets leave exactly their placeholders open', () => {
   assert.deepEqual(open('snippet.pinned.html'), [
     '{{collector}}', '{{integrity}}', '{{regime}}', '{{script}}', '{{tag}}',
   ]);
+});
+
+test('the tables of docs/tag.md are those of the build (else: npm run build)', () => {
+  assert.equal(readFileSync(DOCUMENT, 'utf8'), filled(build()));
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { clickIds, shapeEvent } from '../../src/event.js';
+import { readCampaign, shapeEvent } from '../../src/event.js';
 
 const shape = (name, data) => shapeEvent(name, data, 1763750000123, 'https://shop.test/cart?x=1#token=abc', 'https://a.test/');
 
@@ -47,8 +47,24 @@ test('the page’s object is not touched', () => {
   assert.deepEqual(data, { event_id: 'mine', value: 1 });
 });
 
+const campaign = (search) => {
+  const [clicks, utm] = [{}, {}];
+  readCampaign(search, clicks, utm);
+  return { clicks, utm };
+};
+
 test('click ids are the six that are known, when they say something', () => {
-  const search = '?epik=e&fbclid=f&gclid=g&ttclid=t&li_fat_id=l&msclkid=m&utm_source=u&email=a%40b.test';
-  assert.deepEqual(clickIds(search), { epik: 'e', fbclid: 'f', gclid: 'g', ttclid: 't', li_fat_id: 'l', msclkid: 'm' });
-  assert.deepEqual(clickIds('?epik=&constructor=x&gclid=%E0%A4%A'), { gclid: '\ufffd%A' });
+  const search = '?epik=e&fbclid=f&gclid=g&ttclid=t&li_fat_id=l&msclkid=m&other=u&email=a%40b.test';
+  assert.deepEqual(campaign(search), {
+    clicks: { epik: 'e', fbclid: 'f', gclid: 'g', ttclid: 't', li_fat_id: 'l', msclkid: 'm' },
+    utm: {},
+  });
+  assert.deepEqual(campaign('?epik=&constructor=x&gclid=%E0%A4%A').clicks, { gclid: '\ufffd%A' });
+});
+
+test('the campaign’s words stay with the event, unless the page says the same itself', () => {
+  const { utm } = campaign('?utm_source=pin&utm_campaign=fall&utm_=x&UTM_MEDIUM=y&utm_id=');
+  assert.deepEqual(utm, { utm_source: 'pin', utm_campaign: 'fall' });
+  const { data } = shapeEvent('lead', { utm_source: 'mine', value: 1 }, 0, 'https://shop.test/', '', utm);
+  assert.deepEqual(data, { utm_source: 'mine', utm_campaign: 'fall', value: 1 });
 });

@@ -138,7 +138,7 @@ def test_a_batch_that_believes_another_moment_changes_nothing(redis: Redis, sett
     merges = [["seen", 1, 0, [0], [NOW]]]
     before = everything(redis)
     for believed in [("0-0", belief.epoch), (belief.cursor, belief.epoch + 1)]:
-        effects = Effects([(TAG, 0, 1, [], merges)], [("1-1", "undecodable")])
+        effects = Effects([(TAG, 0, 1, [], merges)], ["0:1-1"])
         assert not columns.apply(believed, "9-9", effects, [b"payload"])
     assert everything(redis) == before
 

@@ -1,6 +1,6 @@
 import pytest
 
-from collector.audience.registry import NotFound, Registry, TooMuch
+from collector.audience.registry import GRACE, NotFound, Registry, TooMuch
 from collector.audience.rules import RuleError
 from collector.connections import Redis
 from collector.settings import Settings
@@ -113,15 +113,55 @@ def test_without_past_nothing_before_the_creation_counts_after_an_edit_either(
     assert parts.sizes.size(TAG, with_past.question(parts.now)) == 2
 
 
-def test_what_is_deleted_is_gone_with_its_history(redis: Redis, settings: Settings) -> None:
+def test_what_is_deleted_is_gone_at_once_and_after_the_grace_with_all_it_had(
+    redis: Redis, settings: Settings
+) -> None:
     parts = Parts(redis, settings)
     audience = parts.registry.create(TAG, "", "", CART)
     parts.registry.record(audience, 5)
+    parts.registry.edit(audience, name="another", description=None, rule=None)
     parts.registry.delete(audience)
     with pytest.raises(NotFound):
         parts.registry.get(audience.id)
     assert parts.registry.all() == []
-    assert parts.registry.history(audience) == []
+    parts.now += GRACE + 1
+    parts.registry.drop_unused_leaves()
+    with pytest.raises(NotFound):
+        parts.registry.deleted(audience.id)
+    assert parts.registry.history(audience) == parts.registry.edits(audience) == []
+    assert parts.columns().load().tags[TAG].leaves == ()
+
+
+def test_within_the_grace_a_deleted_audience_comes_back_ready_with_its_history(
+    redis: Redis, settings: Settings
+) -> None:
+    parts = Parts(redis, settings)
+    parts.send(happened("anna"))
+    parts.apply()
+    audience = parts.registry.create(TAG, "Carts", "", CART)
+    parts.work()
+    parts.registry.record(audience, 1)
+    parts.now += 10 * GRACE  # so that its leaf was not touched for long
+    parts.registry.delete(audience)
+    parts.now += GRACE
+    parts.registry.drop_unused_leaves()
+    back = parts.registry.restore(parts.registry.deleted(audience.id))
+    assert parts.registry.get(audience.id) == back
+    assert (back.name, back.created_at, status(parts, back)) == ("Carts", NOW, "READY")
+    assert parts.registry.history(back) == [(NOW, 1)]
+    with pytest.raises(NotFound):
+        parts.registry.deleted(audience.id)
+
+
+def test_edits_tell_what_was_before(redis: Redis, settings: Settings) -> None:
+    parts = Parts(redis, settings)
+    first = parts.registry.create(TAG, "first", "", CART)
+    parts.now += 5
+    second = parts.registry.edit(first, name="second", description=None, rule=BUY)
+    parts.registry.edit(second, name="second", description="", rule=None)  # which changes nothing
+    (edit,) = parts.registry.edits(second)
+    assert (edit.at, edit.changed, edit.name) == (NOW + 5, ["name", "rule"], "first")
+    assert bytes(edit.rule) == bytes(first.rule)
 
 
 def test_a_rule_that_cannot_be_taken_leaves_nothing(redis: Redis, settings: Settings) -> None:

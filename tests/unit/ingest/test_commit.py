@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from collector.consent import ConsentedEvent, Signals, decide
@@ -135,5 +136,59 @@ def test_drain_returns_when_nothing_waits() -> None:
         redis.open.set()
         await committer.drain()
         assert waiting.done() or await waiting == [True]
+
+    asyncio.run(run())
+
+
+class Disk:
+    """Stands for the spool."""
+
+    rows = 0
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+
+    async def put(self, group: Sequence[ConsentedEvent]) -> list[bool]:
+        self.kept += [each.event.event_id for each in group]
+        return [each.event.event_id != "no room" for each in group]
+
+    async def purge(self, group: Sequence[ConsentedEvent]) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        RedisConnectionError("gone"),
+        TimeoutError(),
+        BusyLoadingError("LOADING"),
+        ReadOnlyError("READONLY"),
+        ResponseError("MISCONF Errors writing to the AOF file"),
+    ],
+)
+def test_the_spool_takes_what_redis_does_not_until_redis_is_back(fault: Exception) -> None:
+    async def run() -> None:
+        redis, disk = Redis(), Disk()
+        redis.open.set()
+        redis.fault = fault
+        committer = Committer(redis, disk)
+        assert await committer.commit(events("a", "no room")) == [True, None]
+        assert await committer.commit(events("b")) == [True]
+        assert redis.groups == [["a", "no room"]], "nobody waits for a second time-out"
+        redis.fault = None
+        committer.back()
+        assert await committer.commit(events("c", "old")) == [True, False]
+        assert disk.kept == ["a", "no room", "b"]
+
+    asyncio.run(run())
+
+
+def test_a_full_redis_is_not_away_and_the_spool_takes_nothing() -> None:
+    async def run() -> None:
+        redis, disk = Redis(), Disk()
+        redis.open.set()
+        redis.fault = OutOfMemoryError("OOM command not allowed")
+        committer = Committer(redis, disk)
+        assert await committer.commit(events("a")) == [None]
+        assert (committer.away, disk.kept) == (False, [])
 
     asyncio.run(run())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from collector import keys, tags
+from collector import health, keys, tags
 from collector.connections import Redis
 from collector.consent import Regime
 from collector.event import StreamedEvent, decode_streamed
@@ -85,6 +85,17 @@ def test_equal_event_ids_are_one_event(run: Imports, redis: Redis, settings: Set
     )
     assert [event.event_time for event in streamed(redis, settings)] == [100, 102, 103, 104]
     assert job.counts == {"accepted": 4, "duplicate": 1}
+
+
+def test_what_became_of_the_lines_counts_in_the_tag_s_health(run: Imports, redis: Redis) -> None:
+    rows = ("1,v,e,granted,a", "2,v,e,granted,a", "3,v,e,denied,b", f"{NOW + 9},v,e,granted,c", "4,v,e,,d")
+    run(csv(*rows, more=",consent,event_id"))
+    assert health.report(redis, TAG.id, NOW, health.Content())["outcomes"] == [
+        {"outcome": "accepted", "reason": "full", "events": 2},
+        {"outcome": "duplicate", "reason": "event_id", "events": 1},
+        {"outcome": "refused", "reason": "bad_time", "events": 1},
+        {"outcome": "refused", "reason": "consent_denied", "events": 1},
+    ]
 
 
 def test_a_line_s_own_consent_is_honoured_and_the_attestation_speaks_for_the_rest(

@@ -143,7 +143,7 @@ def test_sent_at_takes_the_error_of_a_clock_away(age: float, error: float) -> No
     assert abs(event.event_time - (NOW - age)) <= 1.01
 
 
-def test_an_import_s_line_gives_its_id_only_where_none_came() -> None:
-    assert normal({"event": "lead"}, event_id="file:7").event_id == "file:7"
-    assert normal({"event": "lead", "event_id": "own"}, event_id="file:7").event_id == "own"
-    assert len(normal({"event": "lead"}).event_id) == 32
+def test_an_event_without_an_id_is_given_one() -> None:
+    assert normal({"event": "lead", "event_id": "own"}).event_id == "own"
+    assert normal({"event": "lead", "event_id": "own"}, event_id="found before").event_id == "found before"
+    assert len(normal({"event": "lead"}).event_id) == len(normal({"event": "lead"}, event_id="").event_id) == 32

@@ -5,7 +5,7 @@ from collector.audience.registry import Audience
 from collector.clock import DAY
 from collector.connections import Redis
 from collector.settings import Settings
-from collector.stream import read
+from collector.stream import dead, read
 from tests.stateful.interruption import Killed, interrupted
 from tests.unit.parts import GPC, LIMITED, NOW, TAG, WITHDRAWN, Parts, happened, ordinals
 
@@ -157,9 +157,9 @@ def test_what_cannot_be_decoded_is_kept_once_and_stops_nothing(redis: Redis, set
     parts.apply()
     sleeper.apply(entries)
     assert size(parts, once) == 2
-    letters = redis.xrange("{p00}:dead")
-    assert [fields[b"payload"] for _, fields in letters] == rubbish
-    assert {fields[b"reason"] for _, fields in letters} == {b"undecodable"}
+    letters = list(dead.letters(redis, 0))
+    assert [each.letter.payload for each in letters] == rubbish
+    assert {each.letter.reason for each in letters} == {"undecodable"}
 
 
 def test_free_ordinals_are_used_before_new_ones(redis: Redis, settings: Settings) -> None:

@@ -1,0 +1,142 @@
+"""Protocol: uvicorn's HTTP, with an end to what arrives too slowly and to headers that are too large."""
+
+import asyncio
+from typing import Any
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from collector.settings import Settings
+
+LOOKS = 10  # in the time for headers: it may take a tenth longer
+MARGIN = 1.0  # seconds beyond the time for a body, so that it is the application that says 408
+URL = 65_535  # bytes: what the parser of URLs can count
+REFUSALS = {
+    408: ("slow_headers", "The headers did not arrive in time.", "Send them at once."),
+    414: ("url_too_long", "The URL is too long.", "Send large events with POST /v1/events."),
+    431: ("headers_too_large", "The headers are too large.", "Send fewer cookies."),
+}
+
+
+class Deadlines:
+    """Connections of which more is expected, with one timer for all of them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._pause = settings.header_timeout / LOOKS
+        self._ends: dict[BoundedProtocol, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, protocol: "BoundedProtocol", seconds: float) -> None:
+        """The connection has so long from now on, until done()."""
+        self._ends[protocol] = protocol.loop.time() + seconds
+        if self._timer is None:
+            self._timer = protocol.loop.call_later(self._pause, self._look, protocol.loop)
+
+    def done(self, protocol: "BoundedProtocol") -> None:
+        self._ends.pop(protocol, None)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for protocol in [protocol for protocol, end in self._ends.items() if end <= now]:
+            del self._ends[protocol]
+            protocol.expire()
+        self._timer = loop.call_later(self._pause, self._look, loop) if self._ends else None
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. Use it through bounded(); nothing of it is asked when a request comes in one piece."""
+
+    settings: Settings
+    deadlines: Deadlines
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._reading: str = ""  # "headers" or "body" of a request that is not whole yet
+        self._size = 0  # bytes of the headers that have come, in pieces before the last one
+        self._refusal = 0  # the status that ends the connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.deadlines.set(self, self.settings.header_timeout)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.deadlines.done(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        before = self._reading
+        self._unset_keepalive_if_required()
+        if not before:
+            self._size = 0
+        self._size += len(data)
+        super().data_received(data)
+        if self._refusal:
+            return
+        after = self._reading
+        if after == "headers" and self._size > self._most:
+            self._refuse(431)
+        elif not after:
+            self.deadlines.done(self)
+        elif after == "body":
+            if before != "body":
+                self.deadlines.set(self, self.settings.body_timeout + MARGIN)
+        elif before != "headers":
+            self.deadlines.set(self, self.settings.header_timeout)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._reading = "headers"
+
+    def on_headers_complete(self) -> None:
+        self._reading = "body"
+        most = self.settings.max_header_bytes
+        if self._size > most:  # what came in all is an upper bound: the exact size is rarely asked for
+            if sum(len(name) + len(value) + 4 for name, value in self.headers) > most:
+                self._refusal = 431
+            elif len(self.url) > URL:
+                self._refusal = 414
+            if self._refusal:
+                raise ValueError  # ends the parser, which has uvicorn call send_400_response
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._reading = ""
+
+    def send_400_response(self, msg: str) -> None:
+        """Called by uvicorn for what its parser could not go on with, a limit of ours among that."""
+        if self._refusal:
+            self._refuse(self._refusal)
+        else:
+            super().send_400_response(msg)
+
+    def expire(self) -> None:
+        """What was expected has not come in time."""
+        if self.transport.is_closing():
+            return
+        if self._reading == "headers":
+            self._refuse(408)
+        else:  # nothing at all came, or the application has said 408 for the body
+            self.transport.close()
+
+    @property
+    def _most(self) -> int:
+        return self.settings.max_header_bytes + URL
+
+    def _refuse(self, status: int) -> None:
+        self._refusal = status
+        code, message, hint = REFUSALS[status]
+        body = orjson.dumps({"error": {"code": code, "message": message, "hint": hint}})
+        self.transport.write(
+            STATUS_LINE[status]
+            + b"content-type: application/json\r\naccess-control-allow-origin: *\r\nconnection: close\r\n"
+            + b"content-length: %d\r\n\r\n" % len(body)
+            + body
+        )
+        self.transport.close()
+
+
+def bounded(settings: Settings) -> type[BoundedProtocol]:
+    """The protocol with these settings, for uvicorn's `http`."""
+    shared = {"settings": settings, "deadlines": Deadlines(settings)}
+    return type("BoundedProtocol", (BoundedProtocol,), shared)

@@ -1,0 +1,5 @@
+-- Append a dead letter's event to its stream again, and take the letter away: both or neither.
+-- KEYS: dead, events. ARGV: the letter's field, payload. Returns 1, or 0 when the letter has gone.
+if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('XADD', KEYS[2], '*', 'e', ARGV[2])
+return 1

@@ -1,0 +1,105 @@
+"""Erasure: what files and stream nodes still hold of erased visitors goes, and a record proves it.
+
+Columns, dictionary and tombstone are the affair of one script, at once (audience/forget.lua). What is left is swept
+partition by partition: archive rows, replaced and orphaned files, stream nodes. Then one rewrite of the append-only
+file serves all that were swept before it.
+"""
+
+from redis.exceptions import ResponseError
+
+from collector import clock, keys, log, metrics
+from collector.archive.proof import Erasure, Proofs
+from collector.archive.write import Writer
+from collector.clock import Clock
+from collector.connections import Redis
+from collector.settings import Settings
+from collector.stream import pending
+from collector.stream.partitions import Installation
+from collector.stream.pending import Pending
+
+logger = log.get("erasure")
+
+
+def sweep(client: Redis, number: int, writer: Writer, now: Clock) -> None:
+    """Free a partition's files and stream of the visitors whose erasure is pending, as far as it can be done now."""
+    waiting = [each for each in pending.all_of(client, [number])[number] if not each.swept]
+    if not waiting:
+        return
+    clean = [writer.clean(tag) for tag in sorted({each.tag for each in waiting})]
+    if all(clean) and pending.renew(client, number, waiting):
+        pending.swept(client, number, waiting, int(now()))
+
+
+class Rewrite:
+    """Rewrites of the append-only file: at most one at a time, for all erasures that it can prove."""
+
+    def __init__(self, client: Redis, installation: Installation, settings: Settings, now: Clock) -> None:
+        self._client = client
+        self._partitions = range(installation.partitions)
+        self._settings = settings
+        self._clock = now
+        self._serves: dict[int, list[Pending]] = {}  # what the running rewrite will have proven
+        self._again = 0.0  # not before this second, after one that failed
+
+    def step(self) -> None:
+        """Begin a rewrite when one is due, or see to the one that runs. Returns at once."""
+        status = self._client.info("persistence")
+        if status.get("aof_rewrite_in_progress") or status.get("aof_rewrite_scheduled"):
+            return  # ours, or one from before the last sweep
+        if self._serves:
+            if status.get("aof_enabled") and status.get("aof_last_bgrewrite_status") != "ok":
+                self._fail("the last rewrite failed")
+            else:
+                self._prove()
+            return
+        found = pending.all_of(self._client, self._partitions)
+        metrics.ERASURES.set(sum(map(len, found.values())))
+        swept = {number: [each for each in some if each.swept] for number, some in found.items()}
+        if self._clock() >= self._again and self._due([each for some in swept.values() for each in some]):
+            self._begin(swept, bool(status.get("aof_enabled")))
+
+    def _due(self, swept: list[Pending]) -> bool:
+        if not swept:
+            return False
+        at_once = int(self._client.get(keys.ERASE_NOW) or -1)
+        oldest = min(each.asked for each in swept)
+        return oldest <= at_once or oldest <= self._clock() - self._settings.erasure_seconds
+
+    def _begin(self, swept: dict[int, list[Pending]], kept: bool) -> None:
+        try:
+            if kept:
+                self._client.bgrewriteaof()
+            self._client.slowlog_reset()  # it quotes commands, and so visitors' ids
+        except ResponseError as error:
+            self._fail(str(error))
+            return
+        self._serves = {number: some for number, some in swept.items() if some}
+
+    def _prove(self) -> None:
+        now = self._clock()
+        for number, some in self._serves.items():
+            proofs = Proofs(self._settings.archive, number)
+            for tag in {each.tag for each in some}:
+                records = [_record(number, each, now) for each in some if each.tag == tag]
+                proofs.append(tag, "erasure", records, now)
+            pending.done(self._client, number, some)
+        self._serves = {}
+
+    def _fail(self, why: str) -> None:
+        # The rows are gone; what cannot be proven stays pending, where doctor and the API show it.
+        logger.warning(
+            "append_only_file_not_rewritten", error=why, mend="let this user call BGREWRITEAOF and SLOWLOG"
+        )
+        self._serves = {}
+        self._again = self._clock() + 60
+
+
+def _record(partition: int, each: Pending, now: float) -> Erasure:
+    name = keys.visitor_name(each.mark)
+    return Erasure(
+        record=f"{partition:02d}-{name}-{each.asked}-{each.swept}",
+        visitor=name,
+        asked_at=clock.iso(each.asked),
+        rows_gone_at=clock.iso(each.swept),
+        files_rewritten_at=clock.iso(now),
+    )

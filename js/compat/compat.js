@@ -1,0 +1,65 @@
+/**
+ * The entry: a page keeps its calls to other vendors' tags, and the collector hears them too.
+ *
+ *   <script async src="https://collect.shop.example/tag/compat.js?tag=2612345678901"></script>
+ *
+ * With `tag` (and `regime`) it is the whole installation; without, it adds to the base code. Consent to a
+ * vendor is no consent to the site, so only events are taken over.
+ */
+
+import { openConversions } from './once.js';
+import { listen } from './vendors.js';
+
+/** @typedef {import('./once.js').Conversion} Conversion */
+
+/** Milliseconds in which vendors tell each other's missing fields; then an event goes out. */
+const GATHER = 500;
+
+/** @type {Conversion[]} */
+let gathered = [];
+const count = openConversions();
+
+const flush = () => {
+  const queue = window.collect?.queue;
+  if (!queue) return; // the base code comes later: at the next event, or on leaving
+  for (const { name, time, data, eventId } of gathered.splice(0)) {
+    // Of an order the tag makes an id that outlives the page view, checkout_<order_id>: better than a vendor's.
+    const given = { ...data, event_id: data.order_id ? undefined : eventId };
+    queue.push([time, name === 'pagevisit' ? ['page', given] : ['track', name, given]]);
+  }
+};
+
+/** @param {import('./once.js').Told} told */
+const tell = (told) => {
+  const conversion = count(told);
+  // Told before; or the tag counts page visits itself, and those of single-page applications: a vendor's adds its products.
+  if (conversion.tellers[1] || (told.name === 'pagevisit' && told.pixel && !told.data.line_items)) return;
+  if (!gathered[0]) setTimeout(flush, GATHER);
+  gathered.push(conversion);
+};
+
+const page = /** @type {any} */ (window);
+const script = /** @type {HTMLScriptElement | null} */ (document.currentScript);
+const asked = new URLSearchParams(script?.src.split('?')[1]);
+const tag = asked.get('tag');
+const visit = { name: 'pagevisit', pixel: '', time: Date.now(), data: {} };
+
+if (script && tag) {
+  const collect = (page.collect ||= function () {
+    collect.queue.push([Date.now(), arguments]);
+  });
+  collect.queue ||= [];
+  collect('load', tag, { regime: asked.get('regime') });
+  tell(visit);
+  const element = document.createElement('script');
+  element.nonce = script.nonce;
+  // …/tag/compat.js → …/tag.js, …/tag/compat-1.2.3.js → …/tag/1.2.3.js
+  element.src = script.src.replace(/\/compat(\.js).*|compat-/, '$1');
+  document.head.append(element);
+} else count(visit); // the base code said it
+
+addEventListener('pagehide', flush, true); // before the tag's own, which sends what it has
+addEventListener('visibilitychange', flush, true);
+// Before a single-page application moves on, so that an event keeps its URL.
+page.navigation?.addEventListener('navigate', flush);
+listen(tell);

@@ -1,0 +1,58 @@
+/** What the IAB's platforms tell a page about consent, and the votes that follow. Pure. */
+
+import { DROP, FULL, HOLD, LIMITED, SILENT } from './consent.js';
+
+/** @typedef {Record<string, any>} Tcf the tcData of `__tcfapi`, once it has an answer */
+/** @typedef {Record<string, any>} Gpp the pingData of `__gpp`, once it is ready */
+
+/**
+ * Whether the visitor has answered, or is known not to be asked.
+ * @param {Tcf} data
+ */
+export const answeredTcf = ({ gdprApplies, eventStatus }) =>
+  gdprApplies === false || (gdprApplies === true && /^(tcl|user)/.test(eventStatus));
+
+/** @param {Gpp} data */
+export const answeredGpp = ({ signalStatus }) => signalStatus === 'ready';
+
+/**
+ * Purposes: 1 storage, 3 a profile for advertising, 7 measuring ads, 9 research. Legitimate interest is never asked.
+ * @param {Tcf | null | undefined} tcf @param {number} [vendor]
+ */
+export const voteOfTcf = (tcf, vendor) => {
+  if (!tcf) return tcf === null ? HOLD : SILENT;
+  const { tcString, publisher, purpose, vendor: vendors } = tcf;
+  /** @param {number} id */
+  const allows = (id) =>
+    tcString &&
+    (vendor
+      ? vendors.consents[vendor] &&
+        (vendors.disclosedVendors || vendors.consents)[vendor] && // shown to the visitor, where that is told
+        purpose.consents[id] &&
+        // 0 forbids the purpose, 2 allows it by legitimate interest only
+        ![0, 2].includes(publisher?.restrictions?.[id]?.[vendor])
+      : publisher?.consents?.[id]);
+  return !tcf.gdprApplies ? SILENT : !allows(1) ? DROP : allows(3) ? FULL : allows(7) || allows(9) ? LIMITED : DROP;
+};
+
+/**
+ * The US sections' vote. The section tcfeuv2 speaks for itself by `__tcfapi`; without that nobody has read it.
+ * @param {Gpp | null | undefined} gpp @param {number} doubtful the vote of what is malformed
+ * @param {Tcf | null} [tcf]
+ */
+export const voteOfGpp = (gpp, doubtful, tcf) => {
+  if (!gpp) return gpp === null ? HOLD : SILENT;
+  const { parsedSections, supportedAPIs, applicableSections: ids } = gpp;
+  const names = Object.keys(parsedSections).filter(
+    (name) =>
+      !ids?.[0] || // where nobody said which apply, all do
+      ids.includes(0) ||
+      ids.some((/** @type {number} */ id) => supportedAPIs.includes(`${id}:${name}`)),
+  );
+  const text = names.map((name) => name + JSON.stringify(parsedSections[name])).join('"');
+  return (tcf === undefined && /tcfeuv2/.test(text)) || /"KnownChild\w*":[^"]*[1-9]/.test(text)
+    ? DROP
+    : names.length < ids?.length || /tcf(?!euv2)|OptOut":3/.test(text)
+      ? doubtful
+      : /OptOut(Sale)?":"?[1Y]|"Gpc":(true|1)/.test(text) ? LIMITED : SILENT;
+};

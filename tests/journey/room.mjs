@@ -1,0 +1,35 @@
+// The browser, and how one gets into the dashboard: for its tests and for its screenshots.
+
+import { createRequire } from 'node:module';
+
+const { chromium } = createRequire(new URL('../../js/package.json', import.meta.url))('playwright-core');
+
+export const { COLLECTOR, KEY } = process.env;
+export const ROOT = `${COLLECTOR}/dashboard`;
+export const ANNA = { name: 'Anna Lind', login: 'anna@marl.example', password: 'lagom is best of all' };
+
+export const launch = () =>
+  chromium.launch({
+    executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+    args: [
+      '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync',
+    ],
+  });
+
+/** Fills the first-run form, as the holder of the admin key does. */
+export const makeFirst = async (page, { name, login, password } = ANNA) => {
+  await page.goto(`${ROOT}/first-run`);
+  await page.locator('#key').fill(KEY);
+  await page.locator('#name').fill(name);
+  await page.locator('#login').fill(login);
+  await page.locator('#password').fill(password);
+  await page.getByRole('button', { name: 'Make my account' }).click();
+};
+
+export const signIn = async (page, { login, password } = ANNA) => {
+  await page.goto(`${ROOT}/sign-in`);
+  await page.locator('#login').fill(login);
+  await page.locator('#password').fill(password);
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+};

@@ -1,0 +1,218 @@
+"""Nobody sees or does what is not theirs, and no form is taken that another page made."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from argon2 import PasswordHasher
+from starlette.applications import Starlette
+
+from collector import tags
+from collector.connections import Redis
+from collector.dashboard import app
+from collector.dashboard.pages import ALL
+from collector.dashboard.people import People
+from collector.dashboard.site import Site
+from collector.query.engine import Engine
+from collector.settings import Settings
+from tests.unit.parts import TAG, Parts
+
+PASSWORD = "correct horse battery"
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+NASTY = """"><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}'"""
+
+
+@pytest.fixture
+def parts(redis: Redis, settings: Settings) -> Parts:
+    return Parts(redis, settings)
+
+
+@pytest.fixture
+def site(parts: Parts) -> Site:
+    engine = Engine(parts.client, parts.installation, parts.settings, parts.clock)
+    site = Site(engine, parts.installation, parts.settings)
+    site.people = People(parts.client, parts.clock, CHEAP)
+    return site
+
+
+class Browser:
+    """Asks the application within this process, and keeps its cookies."""
+
+    def __init__(self, application: Starlette, runner: asyncio.Runner) -> None:
+        transport = httpx.ASGITransport(application)
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://collector.example")
+        self._runner = runner
+
+    def get(self, path: str) -> httpx.Response:
+        return self._runner.run(self._client.get(path))
+
+    def post(self, path: str, data: dict[str, str], headers: dict[str, str] | None = None) -> httpx.Response:
+        return self._runner.run(self._client.post(path, data=data, headers=headers))
+
+
+@pytest.fixture
+def browser(site: Site) -> Iterator[Browser]:
+    with asyncio.Runner() as runner:
+        yield Browser(Starlette(routes=app.routes(site)), runner)
+
+
+def token(browser: Browser, path: str = "/dashboard/sign-in") -> str:
+    found = re.search(r'name="token" value="([^"]+)"', browser.get(path).text)
+    assert found
+    return found[1]
+
+
+def sign_in(browser: Browser, site: Site, rank: str = "admin", bound: list[str] | None = None) -> None:
+    site.people.add(rank, rank, rank, bound, PASSWORD)  # type: ignore[arg-type]
+    fields = {"token": token(browser), "login": rank, "password": PASSWORD}
+    assert browser.post("/dashboard/sign-in", data=fields).headers["location"] == "/dashboard/audiences"
+
+
+def test_who_is_not_signed_in_is_asked_to_and_comes_back_where_they_wanted(
+    browser: Browser, site: Site
+) -> None:
+    for page in ALL:
+        if page.see and page.show:
+            answer = browser.get(f"/dashboard{page.path}")
+            assert answer.status_code == 303, page.path
+            assert answer.headers["location"].startswith("/dashboard/sign-in")
+    site.people.add("anna", "Anna", "viewer", None, PASSWORD)
+    asked = browser.get("/dashboard/audiences?q=cart").headers["location"]
+    fields = {
+        "token": token(browser, asked),
+        "login": "anna",
+        "password": PASSWORD,
+        "next": "/audiences?q=cart",
+    }
+    assert (
+        browser.post("/dashboard/sign-in", data=fields).headers["location"] == "/dashboard/audiences?q=cart"
+    )
+
+
+def test_a_wrong_password_and_an_unknown_login_get_the_same_answer(browser: Browser, site: Site) -> None:
+    site.people.add("anna", "Anna", "viewer", None, PASSWORD)
+    texts = []
+    for login in ("anna", "nobody"):
+        for _ in range(7):
+            fields = {"token": token(browser), "login": login, "password": "wrong wrong wrong"}
+            answer = browser.post("/dashboard/sign-in", data=fields)
+            shown = re.sub(r"nonce=.\S+|value=\"[^\"]*\"", "", answer.text)
+            texts.append((login, answer.status_code, shown))
+    known, unknown = texts[:7], texts[7:]
+    assert [row[1:] for row in known] == [row[1:] for row in unknown]
+    assert [row[1] for row in known] == [401] * 5 + [429] * 2
+
+
+@pytest.mark.parametrize("rank", ["viewer", "marketer"])
+def test_people_and_keys_are_the_admins(browser: Browser, site: Site, rank: str) -> None:
+    sign_in(browser, site, rank)
+    shown = browser.get("/dashboard/audiences").text
+    assert "/dashboard/keys" not in shown and "/dashboard/people" not in shown
+    form = token(browser, "/dashboard/audiences")
+    for path in ("/dashboard/keys", "/dashboard/people"):
+        assert browser.get(path).status_code == 403
+        assert browser.post(path, data={"token": form, "login": "x", "name": "x"}).status_code == 403
+    assert [person.login for person in site.people.all()] == [rank]
+    assert tags.list_keys(site.engine.client) == []
+
+
+def test_a_form_without_our_token_or_from_another_page_changes_nothing(browser: Browser, site: Site) -> None:
+    sign_in(browser, site)
+    good = token(browser, "/dashboard/keys")
+    fields = {"name": "reports", "role": "marketer"}
+    for sent, headers in (
+        ("", {}),
+        ("00.00", {}),
+        (good[:-1] + ("0" if good[-1] != "0" else "1"), {}),
+        (good, {"sec-fetch-site": "cross-site"}),
+        (good, {"sec-fetch-site": "same-site"}),
+        (good, {"origin": "https://evil.example"}),
+        (good, {"origin": "null"}),
+    ):
+        answer = browser.post("/dashboard/keys", data={**fields, "token": sent}, headers=headers)
+        assert answer.status_code == 403
+    assert tags.list_keys(site.engine.client) == []
+    assert browser.post("/dashboard/keys", data={**fields, "token": good}).status_code == 200
+    assert [key.name for key in tags.list_keys(site.engine.client)] == ["reports"]
+
+
+def test_somebody_removed_or_with_a_new_password_is_out_at_once(browser: Browser, site: Site) -> None:
+    sign_in(browser, site)
+    assert browser.get("/dashboard/audiences").status_code == 200
+    site.people.set_password("admin", PASSWORD + " and more")
+    assert browser.get("/dashboard/audiences").status_code == 303
+    site.people.add("bertil", "Bertil", "viewer", None)  # else it would be a first run again
+    site.people.remove("admin")
+    sign_in(browser, site)
+    site.people.remove("admin")
+    assert browser.get("/dashboard/audiences").status_code == 303
+    site.people.add("admin", "another of that name", "admin", None, PASSWORD)
+    assert browser.get("/dashboard/audiences").status_code == 303
+
+
+def test_a_bound_viewer_sees_the_own_tags_audiences_only(browser: Browser, site: Site, parts: Parts) -> None:
+    parts.registry.create("2612345678999", "theirs", "", {"event": "checkout"})
+    mine = parts.registry.create(TAG, NASTY, NASTY, {"event": "checkout"})
+    sign_in(browser, site, "viewer", [TAG])
+    page = browser.get(f"/dashboard/audiences?q={'%3Cscript%3E'}&tag=").text
+    assert "theirs" not in page and mine.id in page
+    assert "<script>alert" not in page and "<img src=x" not in page and "{{7*7}}" in page
+    assert "theirs" not in browser.get("/dashboard/audiences").text
+
+
+def test_the_first_admin_is_made_by_the_holder_of_the_admin_key_and_only_once(
+    browser: Browser, site: Site
+) -> None:
+    _, admin = tags.create_key(site.engine.client, tags.ADMIN, "admin")
+    _, marketer = tags.create_key(site.engine.client, "m", "marketer")
+    form = token(browser, "/dashboard/first-run")
+    fields = {"token": form, "login": "anna", "password": PASSWORD}
+    for key in ("", "guess", marketer):
+        assert browser.post("/dashboard/first-run", data={**fields, "key": key}).status_code == 422
+    assert not site.people.any()
+    assert browser.post("/dashboard/first-run", data={**fields, "key": admin}).status_code == 303
+    again = {**fields, "login": "bertil", "key": admin, "token": token(browser, "/dashboard/audiences")}
+    assert browser.post("/dashboard/first-run", data=again).headers["location"] == "/dashboard/sign-in"
+    assert [person.login for person in site.people.all()] == ["anna"]
+
+
+def test_every_answer_carries_the_policy_and_no_page_has_script_of_its_own(
+    browser: Browser, site: Site
+) -> None:
+    sign_in(browser, site)
+    nonces = set()
+    for path in ("/audiences", "/keys", "/people", "/account", "/nowhere"):
+        answer = browser.get(f"/dashboard{path}")
+        policy = answer.headers["content-security-policy"]
+        assert "unsafe" not in policy and "default-src 'none'" in policy
+        nonces.add(re.findall(r"'nonce-([^']+)'", policy)[0])
+        assert not re.search(r"<script(?![^>]* src=)|\son\w+=|style=|javascript:", answer.text), path
+        assert answer.headers["cache-control"] == "no-store"
+    assert len(nonces) == 5
+
+
+def test_a_replaced_key_works_for_a_day_and_a_revoked_one_no_longer(
+    browser: Browser, site: Site, parts: Parts
+) -> None:
+    sign_in(browser, site)
+    client = site.engine.client
+    old, presented = tags.create_key(client, "shop", "server", tags=[TAG], clock=parts.clock)
+    form = token(browser, "/dashboard/keys")
+    page = browser.post(f"/dashboard/keys/{old.id}/rotate", data={"token": form}).text
+    found = re.search(r'id="made">(server_[^<]+)<', page)
+    assert found
+    new = tags.lookup(client, found[1], clock=parts.clock)
+    assert new is not None and new.tags == (TAG,) and new.role == "server"
+    assert tags.lookup(client, presented, clock=parts.clock) is not None
+    parts.now += 86_400
+    assert tags.lookup(client, presented, clock=parts.clock) is None
+    assert found[1] not in browser.get("/dashboard/keys").text
+    form = token(browser, "/dashboard/keys") if browser.get("/dashboard/keys").status_code == 200 else ""
+    if not form:  # the day has also ended the session
+        site.people.remove("admin")
+        sign_in(browser, site)
+        form = token(browser, "/dashboard/keys")
+    assert browser.post(f"/dashboard/keys/{new.id}/revoke", data={"token": form}).status_code == 303
+    assert tags.lookup(client, found[1], clock=parts.clock) is None
