@@ -4,12 +4,10 @@ ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
 RUN python -m venv /opt/collector
-# Dependencies first, by themselves: a change of the code does not fetch them again.
-COPY pyproject.toml ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
-      > requirements.txt \
- && /opt/collector/bin/pip install --no-cache-dir --disable-pip-version-check --quiet -r requirements.txt
-COPY README.md LICENSE ./
+# Dependencies first, by themselves: a change of the code does not fetch them again. Each file is the one that was tested.
+COPY requirements.lock ./
+RUN /opt/collector/bin/pip install --no-cache-dir --disable-pip-version-check --quiet --require-hashes -r requirements.lock
+COPY pyproject.toml README.md LICENSE ./
 COPY collector collector
 # What nobody uses here goes: pip, headers, tests, the embedded server of `collector up`, and of Arrow's 158 MB the 32 that
 # speak Flight. The last line is the proof that the rest still starts.

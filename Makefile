@@ -1,9 +1,13 @@
 # make run    everything on this machine, at http://127.0.0.1:8000
 # make test   every test: Python, tag, browser        make check   lint, types, shape
 # make bench  the benchmarks                          make tables  the tables of docs/ from the code
+# make growth the curves: visitors, audiences, days, as CSV and SVG; about half an hour    make flame  where the time goes
+# make soak   twenty minutes at seven tenths of the load while audiences come and go
 # make screenshots  of the dashboard's pages, into docs/images/dashboard
+# make docs   the documentation as a site, into build/docs      make links  asks the sites that it points to
 # make load   a minute of shoppers, whose account must close
 # make faults every fault, many times, under load: kills, power cuts, full disks …; up to an hour
+# make lock   the locked versions of all dependencies, anew    make audit  what is known against them
 # make docker-test   docker-compose.yml on a real engine: scaled, killed, started anew, nothing lost
 
 # The first Python ≥ 3.11 that can make a virtual environment; PYTHON=… decides otherwise.
@@ -12,7 +16,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 ROOT_ON_DEBIAN = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 
-.PHONY: screenshots run test check load faults bench tables docker-test browser server promtool
+.PHONY: docs links lock audit screenshots run test check load faults bench growth soak flame tables docker-test browser server promtool
 .DELETE_ON_ERROR:
 
 run: .venv/run.stamp
@@ -39,8 +43,24 @@ faults: .venv/test.stamp server
 bench: .venv/test.stamp
 	.venv/bin/python -m loadtest.bench $(ARGS)
 
+growth: .venv/test.stamp
+	.venv/bin/python -m loadtest.growth $(ARGS)
+
+soak: .venv/test.stamp
+	.venv/bin/python -m loadtest.soak $(ARGS)
+
+flame: .venv/test.stamp
+	$(PIP) py-spy
+	.venv/bin/python -m loadtest.flame $(ARGS)
+
 screenshots: .venv/test.stamp js/node_modules/stamp browser server
 	.venv/bin/python -m tests.journey.screens $(ARGS)
+
+docs: .venv/test.stamp
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build
+
+links: .venv/test.stamp
+	.venv/bin/python -m tests.docs.links
 
 tables: .venv/test.stamp
 	.venv/bin/python -m tests.tables
@@ -57,10 +77,27 @@ docker-test: .venv/test.stamp
 	  exit 1; }
 	$(PYTHON) -m venv --clear .venv
 
-.venv/%.stamp: .venv/bin/python pyproject.toml
-	$(PIP) --editable '.$(EXTRA)'
+# What users run takes what pyproject.toml allows, on a Python of tomorrow too; what CI tests and Docker ships is locked, by hash.
+.venv/run.stamp: .venv/bin/python pyproject.toml
+	$(PIP) --editable .
 	@touch $@
-.venv/test.stamp: EXTRA = [test,load]
+.venv/test.stamp: .venv/bin/python pyproject.toml requirements-test.lock
+	$(PIP) --require-hashes --requirement requirements-test.lock
+	$(PIP) --no-deps --editable .
+	@touch $@
+
+# The newest versions that pyproject.toml allows, with the hashes of their files for every platform.
+lock: .venv/bin/python
+	$(PIP) uv
+	$(LOCK) --output-file requirements.lock
+	$(LOCK) --extra test --extra load --extra docs --constraint requirements.lock --output-file requirements-test.lock
+LOCK = .venv/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml
+
+# Asks PyPI's list of known holes about every locked version, so it needs the network.
+audit: .venv/bin/python
+	$(PIP) pip-audit
+	.venv/bin/pip-audit --disable-pip --require-hashes --requirement requirements.lock --requirement requirements-test.lock
 
 js/node_modules/stamp: js/package.json js/package-lock.json
 	@command -v npm >/dev/null || { echo "The tag's tests need Node ≥ 20. Mend: install it from https://nodejs.org." >&2; exit 1; }

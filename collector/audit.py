@@ -26,6 +26,7 @@ Act = Literal[
     "created_audience",
     "edited_audience",
     "deleted_audience",
+    "restored_audience",
     "exported_members",
     "looked_up_visitor",
     "erased_visitor",

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], float]
 """Returns Unix time in seconds, with its fraction."""
@@ -19,7 +19,11 @@ def iso(unix: float) -> str:
 
 def end_of(day: str) -> int:
     """The Unix second at which a day (UTC, as 2027-01-31) is over. Raises ValueError when the text is none."""
-    return int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) + DAY
+    try:
+        over = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(days=1)
+    except OverflowError:
+        raise ValueError(f"{day} is the last day there is") from None
+    return int(over.timestamp())
 
 
 def parse_iso(text: str) -> float:

@@ -2,14 +2,22 @@
 
 import os
 import socket
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
+from redis.asyncio.cluster import ClusterNode as AsyncNode
+from redis.asyncio.cluster import ClusterPipeline as AsyncPipeline
+from redis.asyncio.connection import parse_url as parse_async_url
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError
+from redis.cluster import ClusterNode
+from redis.connection import parse_url
+from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from collector.settings import BadSetup, Settings
 
@@ -21,13 +29,27 @@ else:
     Redis = redis.Redis
     AsyncRedis = redis.asyncio.Redis
 
-Unavailable = (RedisError, OSError, TimeoutError)
+RedisFailure = (RedisError, RedisClusterException)  # redis-py gives the second no ancestor of its own
+Unavailable = (*RedisFailure, OSError, TimeoutError)
 """What a caller sees when Redis cannot answer."""
 
 NAME = f"collector:{socket.gethostname()}:{os.getpid()}"
 """What a server's CLIENT LIST calls the connections of this process."""
 
-SCHEMES = ("redis", "rediss", "unix")
+SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
+FORMS = (
+    "redis://host:6379/0, rediss://…, unix:///path, redis+cluster://host:6379,host:6379 "
+    "or redis+sentinel://host:26379,host:26379/name"
+)
+
+
+class Several(NamedTuple):
+    """A URL that names several servers. base: the URL of the first one alone, with what all have in common."""
+
+    kind: str
+    base: str
+    hosts: list[tuple[str, int]]
+    name: str
 
 
 def url(settings: Settings) -> str:
@@ -36,12 +58,7 @@ def url(settings: Settings) -> str:
     Raises BadSetup when there is neither.
     """
     if settings.redis_url:
-        scheme = urlsplit(settings.redis_url).scheme
-        if scheme not in SCHEMES:
-            raise BadSetup(
-                f"COLLECTOR_REDIS_URL starts with {scheme!r}, which is no Redis URL. "
-                "Mend: use redis://host:6379/0, rediss://… or unix:///path."
-            )
+        _check_url(settings.redis_url)
         return settings.redis_url
     pointer = settings.data_dir / "redis.url"
     try:
@@ -53,13 +70,78 @@ def url(settings: Settings) -> str:
         ) from None
 
 
+def _check_url(address: str) -> None:
+    """Raises BadSetup that quotes no more than the scheme: the password may be anywhere in what cannot be read."""
+    try:
+        parts = urlsplit(address)
+        known = parts.scheme in SCHEMES
+        one = known and parts.scheme.startswith("redis") and "+" not in parts.scheme
+        if one:
+            parse_url(address)  # type: ignore[no-untyped-call]
+    except ValueError:
+        raise BadSetup(f"COLLECTOR_REDIS_URL cannot be read. Mend: use {FORMS}.") from None
+    if not known:
+        raise BadSetup(
+            f"COLLECTOR_REDIS_URL starts with {parts.scheme!r}, which is no Redis URL. Mend: use {FORMS}."
+        )
+    if one and (parts.fragment or not (parts.path.strip("/") or "0").isdigit()):
+        raise BadSetup(
+            "COLLECTOR_REDIS_URL ends its host too early. Mend: in a password write / ? # @ as %2F %3F %23 %40."
+        )
+
+
+def several(address: str) -> Several | None:
+    """What a cluster's or Sentinels' URL says; None for the URL of one server. Raises BadSetup.
+
+    redis+cluster://[user:password@]host:port[,host:port…][?options]
+    redis+sentinel://[user:password@]host:port[,host:port…]/name[/database][?options]; the options may hold
+    sentinel_username and sentinel_password.
+    """
+    parts = urlsplit(address)
+    scheme, _, kind = parts.scheme.partition("+")
+    if not kind:
+        return None
+    login, at, listed = parts.netloc.rpartition("@")
+    default = 6379 if kind == "cluster" else 26379
+    try:
+        places = [urlsplit(f"//{host}") for host in listed.split(",")]
+        hosts = [(str(place.hostname), place.port or default) for place in places if place.hostname]
+    except ValueError:
+        hosts = []
+    name, _, database = parts.path.strip("/").partition("/")
+    if kind == "cluster":
+        name, database = "", name
+    if not hosts or len(hosts) != len(places) or (kind == "cluster") != (not name):
+        raise BadSetup(f"COLLECTOR_REDIS_URL is no {kind}'s URL. Mend: use {FORMS}.")
+    if kind == "cluster" and database not in ("", "0"):
+        raise BadSetup(
+            f"COLLECTOR_REDIS_URL names database {database}, but a cluster has only 0. Mend: leave it out."
+        )
+    host = f"[{hosts[0][0]}]" if ":" in hosts[0][0] else hosts[0][0]
+    base = f"{scheme}://{login}{at}{host}:{hosts[0][1]}/{database}"
+    return Several(kind, f"{base}?{parts.query}" if parts.query else base, hosts, name)
+
+
 def open_redis(settings: Settings, *, timeout: float = 30.0, database: int | None = None) -> Redis:
     """A waiting client that answers bytes. Commands are not retried: the callers know what may be sent twice.
 
-    database: another than the URL's.
+    database: another than the URL's, see database_of(). A cluster is asked for its nodes at once, so that Unavailable
+    is possible here.
     """
     # Columns come in megabytes: with reads of 64 KiB, the default, fetching them takes half as long again.
-    client = redis.Redis.from_url(url(settings), socket_read_size=1 << 18, **_options(timeout))
+    options = {"socket_read_size": 1 << 18, **_options(timeout)}
+    address = url(settings)
+    many = several(address)
+    if many and many.kind == "cluster":
+        nodes = [ClusterNode(*host) for host in many.hosts]  # type: ignore[no-untyped-call]
+        try:
+            return redis.RedisCluster.from_url(many.base, startup_nodes=nodes, **options)
+        except RedisClusterException as error:
+            raise redis.ConnectionError(str(error)) from None
+    if many:
+        client = _of_sentinels(Sentinel, dict(parse_url(many.base)), many, options)  # type: ignore[no-untyped-call]
+    else:
+        client = redis.Redis.from_url(address, **options)
     if database is not None:
         client.connection_pool.connection_kwargs["db"] = database
     return client
@@ -67,7 +149,114 @@ def open_redis(settings: Settings, *, timeout: float = 30.0, database: int | Non
 
 def open_async(settings: Settings, *, timeout: float) -> AsyncRedis:
     """An asyncio client that answers bytes. Commands are not retried, as above."""
-    return redis.asyncio.Redis.from_url(url(settings), **_options(timeout))
+    address, options = url(settings), _options(timeout)
+    many = several(address)
+    if many is None:
+        return redis.asyncio.Redis.from_url(address, **options)
+    if many.kind == "cluster":
+        nodes = [AsyncNode(*host) for host in many.hosts]
+        return _AsyncCluster.from_url(many.base, startup_nodes=nodes, **options)
+    return _of_sentinels(AsyncSentinel, dict(parse_async_url(many.base)), many, options)
+
+
+def _of_sentinels(kind: Any, common: dict[str, Any], many: Several, options: dict[str, Any]) -> Any:
+    """A client of the primary that the Sentinels name; asked again for each new connection."""
+    own = {
+        name: common.pop(f"sentinel_{name}")
+        for name in ("username", "password")
+        if f"sentinel_{name}" in common
+    }
+    secure = {"ssl": True} if common.pop("connection_class", None) else {}
+    secure |= {name: value for name, value in common.items() if name.startswith("ssl_")}
+    for name in ("host", "port"):
+        common.pop(name)
+    sentinels = kind(many.hosts, sentinel_kwargs={**options, **secure, **own})
+    return sentinels.master_for(many.name, **common, **options, **secure)
+
+
+class _AsyncCluster(redis.asyncio.RedisCluster):
+    def pipeline(self, *args: Any, **options: Any) -> AsyncPipeline:
+        return _AsyncPipeline(self, *args, **options)  # type: ignore[abstract]  # of redis-py's hints only
+
+
+class _AsyncPipeline(AsyncPipeline):
+    """redis-py's own looks for the new primaries only where it may send everything again."""
+
+    async def execute(self, *args: Any, **options: Any) -> list[Any]:
+        try:
+            return await super().execute(*args, **options)
+        except Unavailable:
+            await self.cluster_client.aclose()  # the next command asks for the nodes anew
+            raise
+
+
+def clustered(client: Redis | AsyncRedis) -> bool:
+    """Whether the client speaks to a cluster, where only keys of one slot go into one command."""
+    return isinstance(client, (redis.RedisCluster, redis.asyncio.RedisCluster))
+
+
+def database_of(client: Redis) -> int:
+    """The number of the client's database. Raises BadSetup for a cluster, which has no others."""
+    if clustered(client):
+        raise BadSetup(
+            "This works in a second database, and a cluster has none. "
+            "Mend: do it on a single server; see docs/cluster.md."
+        )
+    number: int = client.connection_pool.connection_kwargs.get("db", 0)
+    return number
+
+
+def primaries(client: Redis) -> list[Redis]:
+    """A client for each server that takes writes."""
+    return _each(client, client.get_primaries()) if clustered(client) else [client]
+
+
+def servers(client: Redis) -> list[Redis]:
+    """A client for each server that holds data, a cluster's replicas included."""
+    return _each(client, client.get_nodes()) if clustered(client) else [client]
+
+
+def _each(client: Redis, nodes: Sequence[ClusterNode]) -> list[Redis]:
+    return [client.get_redis_connection(node) for node in nodes]
+
+
+def lineages(client: Redis, keys: Sequence[str]) -> list[bytes]:
+    """For each key: which history of writes its server goes on with. A failover or a restart begins another."""
+    if not clustered(client):
+        return [_lineage(client)] * len(keys)
+    nodes = [client.get_node_from_key(key) for key in keys]
+    known = {node: _lineage(client.get_redis_connection(node)) for node in set(nodes)}
+    return [known[node] for node in nodes]
+
+
+def _lineage(server: Redis) -> bytes:
+    told: bytes = server.execute_command(b"INFO", "replication")  # as bytes, which are not parsed
+    return told.partition(b"master_replid:")[2][:40]
+
+
+def fullest(infos: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of INFO memory from several servers, that of the one nearest to its maxmemory. Pure."""
+
+    def fill(info: dict[str, Any]) -> tuple[float, int]:
+        used = int(info["used_memory"])
+        return used / (int(info.get("maxmemory", 0)) or float("inf")), used
+
+    return max(infos, key=fill)
+
+
+def memory(client: Redis) -> dict[str, Any]:
+    """INFO memory; of a cluster's primaries that of the fullest, since its partitions stop first."""
+    return fullest([server.info("memory") for server in primaries(client)])
+
+
+async def memory_async(client: AsyncRedis) -> dict[str, Any]:
+    """The same from an asyncio client."""
+    if not clustered(client):
+        info: dict[str, Any] = await client.info("memory")
+        return info
+    await client.initialize()
+    nodes = client.get_primaries()
+    return fullest([await client.execute_command("INFO", "memory", target_nodes=node) for node in nodes])
 
 
 def _options(timeout: float) -> dict[str, Any]:
@@ -83,15 +272,21 @@ def _options(timeout: float) -> dict[str, Any]:
 
 def others(client: Redis) -> list[str]:
     """The names of the collector's other processes that are connected to the server."""
-    names = {str(known["name"]) for known in client.client_list()} - {NAME}
+    names = {str(known["name"]) for server in primaries(client) for known in server.client_list()} - {NAME}
     return sorted(name for name in names if name.startswith("collector:"))
 
 
 def check_server(client: Redis, settings: Settings) -> None:
     """Refuse a server that could break a promise: too old, no AOF, weaker fsync, or one that evicts.
 
-    Raises BadSetup with the mend. A managed server that hides CONFIG is judged by INFO, as far as that goes.
+    Raises BadSetup with the mend. A managed server that hides CONFIG is judged by INFO, as far as that goes. Of a
+    cluster each primary is looked at.
     """
+    for server in primaries(client):
+        _check(server, settings)
+
+
+def _check(client: Redis, settings: Settings) -> None:
     info: dict[str, Any] = client.info()
     major = int(str(info["redis_version"]).split(".")[0])
     if major < 7:
@@ -100,14 +295,17 @@ def check_server(client: Redis, settings: Settings) -> None:
         return
     try:
         config: dict[str, str] = {
-            _text(name): _text(value) for name, value in client.config_get("append*", "maxmemory-policy").items()
+            _text(name): _text(value)
+            for name, value in client.config_get("append*", "maxmemory-policy").items()
         }
     except redis.ResponseError:
         config = {}
     if config.get("maxmemory-policy", str(info.get("maxmemory_policy"))) != "noeviction":
         raise BadSetup("Redis may evict keys, so events could vanish. Mend: maxmemory-policy noeviction.")
     if not info.get("aof_enabled"):
-        raise BadSetup("Redis keeps no append-only file, so a 2xx would not be on disk. Mend: appendonly yes.")
+        raise BadSetup(
+            "Redis keeps no append-only file, so a 2xx would not be on disk. Mend: appendonly yes."
+        )
     fsync = config.get("appendfsync", settings.durability)
     if fsync == "no" or (settings.durability == "always" and fsync != "always"):
         raise BadSetup(

@@ -4,11 +4,16 @@ import math
 import re
 import zlib
 from functools import lru_cache
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-Scalar = str | int | float
+EXACT = 10**15
+"""Up to 15 significant digits survive a double, and so JSON, Parquet and every engine, unchanged."""
+# What columns and archive can hold: whoever decodes an event from a stream finds nothing else in it.
+Second = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+Millisecond = Annotated[int, msgspec.Meta(ge=0, lt=2**32 * 1000)]
+Scalar = str | Annotated[int, msgspec.Meta(gt=-EXACT, lt=EXACT)] | float
 Source = Literal["web", "server", "import"]
 
 
@@ -22,8 +27,8 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     visitor: str  # text form, see visitor_key()
     event: str  # canonical name
     event_id: str
-    event_time: int  # Unix seconds: corrected by sent_at, floored, clamped to receipt
-    received_at: int  # Unix milliseconds, the edge's clock
+    event_time: Second  # Unix seconds: corrected by sent_at, floored, clamped to receipt
+    received_at: Millisecond  # Unix milliseconds, the edge's clock
     source: Source = "web"
     url: str = ""  # "" is absent, here and below
     referrer: str = ""  # the origin only
@@ -55,8 +60,8 @@ class AppliedEvent(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     tag: str
     visitor: str
     event: str
-    event_time: int
-    received_at: int
+    event_time: Second
+    received_at: Millisecond
     source: Source = "web"
     url: str = ""
     data: dict[str, Scalar] = {}
@@ -141,8 +146,6 @@ def canonical_name(name: str) -> str:
 
 
 PLAIN = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?", re.ASCII)
-EXACT = 10**15
-"""Up to 15 significant digits survive a double, and so JSON, Parquet and every engine, unchanged."""
 
 
 def scalar(value: object) -> Scalar | None:

@@ -23,6 +23,7 @@ SPOOLED = Counter(
 SPOOL_EVENTS = Gauge("collector_spool_events", "Events that wait in this process's spool.")
 AWAY = Gauge("collector_redis_away", "1 while this edge writes to its spool because Redis takes nothing.")
 HIGH_WATER = Gauge("collector_high_water", "1 while this edge answers 503 because Redis is above its high-water mark.")
+TAG_LOST = Counter("collector_tag_lost_events_total", "Events that tags say they dropped, the oldest first, because too many waited for this collector.")
 LIMITED = Counter("collector_limited_requests_total", "Requests that got 429, by the limit they met: ip or tag.", ["limit"])
 APPLIED = Counter("collector_applied_events_total", "Events that this worker applied to audience columns.")
 MERGES = Counter("collector_merges_total", "Column merges that this worker committed.")

@@ -18,13 +18,13 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="COLLECTOR_", frozen=True, extra="ignore")
 
-    redis_url: str = Field("", description="The server: redis://, rediss:// or unix://. Empty: the one in data_dir.")
+    redis_url: str = Field("", repr=False, description="The server: redis://, rediss:// or unix://; redis+cluster:// and redis+sentinel:// name several. Empty: the one in data_dir.")
     data_dir: Path = Field(Path("data"), description="Folder of the embedded server, the archive and the spool.")
     archive_dir: Path | None = Field(None, description="Folder of the Parquet archive. Empty: data_dir/archive.")
     host: str = Field("127.0.0.1", description="Address that serve listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that serve listens on.")
     public_url: str = Field("", description="The collector's URL as browsers see it. Empty: http://host:port.")
-    admin_key: str = Field("", description="Fixes the admin key. Empty: one is made at first start and kept in data_dir.")
+    admin_key: str = Field("", repr=False, description="Fixes the admin key. Empty: one is made at first start and kept in data_dir.")
     partitions: int = Field(16, ge=1, le=1024, description="Partitions; written at first start, later only checked.")
     durability: Literal["always", "everysec"] = Field(
         "always", description="What appendfsync must be. everysec can lose about a second of acknowledged events in a power cut."
@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     max_depth: int = Field(16, gt=0, description="Nesting of a request's JSON.")
     body_timeout: float = Field(10.0, gt=0, description="Seconds for a request's body to arrive; then 408.")
     append_timeout: float = Field(2.0, gt=0, description="Seconds for Redis to take a group of events; then the spool does, or 503.")
+    wait_replicas: int = Field(0, ge=0, le=5, description="Replicas that must have an event before its 2xx (Redis' WAIT, at most half of append_timeout); see docs/cluster.md. 0: none.")
     spool_dir: Path | None = Field(None, description="Folder of the spool, and of the snapshot from which an edge starts without Redis. Empty: data_dir/spool.")
     spool_bytes: int = Field(1 << 30, ge=0, description="Bytes that one process's spool may take while Redis is away; past them events get 503. 0: no spool.")
     header_timeout: float = Field(10.0, gt=0, description="Seconds for a request's headers to arrive; then the connection ends.")

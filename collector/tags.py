@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from collector import keys, log
+from collector import disk, keys, log, names
 from collector.clock import DAY, Clock, system
 from collector.connections import AsyncRedis, Redis, Unavailable
 from collector.consent import Regime
@@ -172,10 +172,10 @@ def create_key(
     key = ApiKey(
         id=sha256[:16],
         sha256=sha256,
-        name=name,
+        name=names.check(name, "The key's name"),
         role=role,
         tags=None if tags is None else tuple(tags),
-        consent_attested=consent_attested.strip(),
+        consent_attested=names.check(consent_attested, "The reason for consent"),
         created_at=int(clock()),
         expires_at=expires_at,
     )
@@ -248,7 +248,7 @@ def _sha256(presented: str) -> str:
 def _named(name: str) -> str:
     if not name.strip():
         raise BadSetup("The tag has no name. Mend: give it one, such as the shop's.")
-    return name.strip()
+    return names.check(name, "The tag's name")
 
 
 def _checked(origins: Sequence[str]) -> tuple[str, ...]:
@@ -294,9 +294,7 @@ def _save(folder: Path, snapshot: Snapshot) -> None:
     descriptor, fresh = tempfile.mkstemp(dir=folder, prefix=SNAPSHOT)  # mode 0600
     with os.fdopen(descriptor, "wb") as file:
         file.write(_write(snapshot))
-        file.flush()
-        os.fsync(descriptor)
-    Path(fresh).replace(folder / SNAPSHOT)
+    disk.settle(Path(fresh), folder / SNAPSHOT)
 
 
 class TagCache:

@@ -27,11 +27,10 @@ const OPTIONS = {
   legalComments: 'none',
 };
 
-/** Bundled by esbuild, then made smaller by terser: a thirtieth less, gzipped. @param {string} entry */
+/** Made small by esbuild, then by terser: a twentieth less, gzipped, than by either. @param {string} entry */
 const bundle = (entry) => {
   const { text } = esbuild.buildSync({
     ...OPTIONS,
-    minify: false,
     entryPoints: [join(here, entry)],
     absWorkingDir: here,
     bundle: true,
@@ -41,9 +40,13 @@ const bundle = (entry) => {
   return minify_sync(text, TERSER).code;
 };
 
+// Properties that neither the wire, nor the page, nor storage ever sees.
+const INSIDE = /^(said|waiting|updated|words|call|until|callback|after|allow|post|clear)$/;
+
 const TERSER = {
   ecma: 2020, // terser's name for the same
   compress: { passes: 4, unsafe_arrows: true, hoist_props: true, pure_getters: true },
+  mangle: { properties: { regex: INSIDE } },
   format: { ascii_only: true },
 };
 

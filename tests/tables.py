@@ -12,6 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from collector import metrics, outcomes
 from collector.cli import app
 from collector.settings import Settings
+from loadtest import scale
 
 DOCS = Path(__file__).parent.parent / "docs"
 BEGIN, END = "<!-- from the code: make tables -->", "<!-- end -->"
@@ -101,6 +102,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "cli.md": commands,
     "faults.md": faults,
     "consent.md": consent,
+    "scale.md": scale.markdown,
 }
 
 

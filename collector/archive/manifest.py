@@ -147,8 +147,8 @@ class Manifest:
         """Let the replaced files of a tag be garbage from now on. Readers that have them open read again."""
         key = f"{self._prefix}:garbage"
         waiting = [member for member in self._client.zrange(key, 0, -1) if member.startswith(f"{tag}/".encode())]
-        if waiting:
-            self._client.zadd(key, dict.fromkeys(waiting, now), lt=True)
+        for member in waiting:
+            scripts.drained(self._client, "ZADD", key, "LT", now, member)
 
     def clear_unlisted(self, tag: str) -> bool:
         """Delete what writers that died left in the folder; False while a file may still be put in force."""
@@ -157,7 +157,7 @@ class Manifest:
         left = [path for path in unlisted if _written(path) < before]
         if left:
             # A writer that only slept finds at its commit that an erasure came between, and begins anew.
-            self._client.hincrby(self._keys[0], "erasures", 1)
+            scripts.drained(self._client, "HINCRBY", self._keys[0], "erasures", 1)
             for path in self._unlisted(tag) & set(left):
                 path.unlink(missing_ok=True)
         return len(left) == len(unlisted)

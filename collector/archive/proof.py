@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from collector import clock
+from collector import clock, disk
 from collector.clock import DAY
 from collector.event import Source
 
@@ -68,11 +68,7 @@ class Proofs:
             file.flush()
             os.fsync(file.fileno())
         if fresh:
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            disk.sync(path.parent)
 
     def latest(self, tag: str) -> Iterator[dict[str, Any]]:
         """The newest consent records of the tag, oldest first; at most TAIL bytes of them."""

@@ -1,6 +1,5 @@
 """Write: a partition's waiting events to Parquet, and the files' later lives (merge, erase, retire)."""
 
-import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import groupby
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from collector import keys, log, metrics
+from collector import disk, keys, log, metrics
 from collector.archive import rows
 from collector.archive.consents import Consents, Entry
 from collector.archive.manifest import File, Manifest, Past
@@ -188,7 +187,7 @@ class Writer:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         pq.write_table(table, partial, compression="zstd")
-        settle(partial, path)
+        disk.settle(partial, path)
         oldest, newest = pc.min(table["event_time"]).as_py(), pc.max(table["event_time"]).as_py()
         size, crc = path.stat().st_size, checksum(path)
         return File(name, table.num_rows, size, first, last, oldest, newest, crc)
@@ -218,19 +217,3 @@ def without(table: pa.Table, tombstones: dict[int, int]) -> pa.Table:
     until = pc.take(pa.array(list(tombstones.values()), pa.int64()), found)
     keep: Any = pc.fill_null(cast(Any, pc.greater(table["event_time"], until)), True)
     return table.filter(keep)
-
-
-def settle(partial: Path, path: Path) -> Path:
-    """Put a file that is wholly written under its name, both on disk when this returns; its path."""
-    _sync(partial)
-    partial.rename(path)
-    _sync(path.parent)
-    return path
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -12,16 +12,17 @@ local function following()
   at = at + 1
   return ARGV[at]
 end
-for _, effect in ipairs(effects.tags) do
-  local tag, taken, next_ordinal, new, merges = unpack(effect)
-  local t = open(ARGV[1] .. ':' .. tag)
-  redis.call('SADD', ARGV[1] .. ':tags', tag)
-  if taken > 0 then redis.call('LPOP', t.tenant .. ':free', taken) end
-  t.next = next_ordinal
-  for i = 1, #new, 2 do insert(t, ARGV[5], new[i], following(), new[i + 1]) end
-  save(t)
-  for _, m in ipairs(merges) do merge(t, m[1], m[2], m[3], m[4], m[5]) end
-end
-for _, field in ipairs(effects.dead) do redis.call('HSET', ARGV[1] .. ':dead', field, following()) end
-redis.call('HSET', KEYS[1], 'cursor', ARGV[4])
-return 1
+return whole(function()
+  for _, effect in ipairs(effects.tags) do
+    local tag, taken, next_ordinal, new, merges = unpack(effect)
+    local t = open(ARGV[1] .. ':' .. tag)
+    redis.call('SADD', ARGV[1] .. ':tags', tag)
+    if taken > 0 then redis.call('LPOP', t.tenant .. ':free', taken) end
+    t.next = next_ordinal
+    for i = 1, #new, 2 do insert(t, ARGV[5], new[i], following(), new[i + 1]) end
+    save(t)
+    for _, m in ipairs(merges) do merge(t, m[1], m[2], m[3], m[4], m[5]) end
+  end
+  for _, field in ipairs(effects.dead) do redis.call('HSET', ARGV[1] .. ':dead', field, following()) end
+  redis.call('HSET', KEYS[1], 'cursor', ARGV[4])
+end)

@@ -35,11 +35,12 @@ for i, row in ipairs(cmsgpack.unpack(ARGV[8])) do
     end
   end
 end
-for number, c in pairs(chunks) do merge(t, ARGV[2], count, number, c[1], c[2]) end
-if ARGV[7] ~= '' then
-  redis.call('HSET', key, 'after', ARGV[7], 'filling_from', ARGV[6])
-else
-  redis.call('HSET', key, 'covered_from', ARGV[6])
-  redis.call('HDEL', key, 'after', 'filling_from')
-end
-return 1
+return whole(function()
+  for number, c in pairs(chunks) do merge(t, ARGV[2], count, number, c[1], c[2]) end
+  if ARGV[7] ~= '' then
+    redis.call('HSET', key, 'after', ARGV[7], 'filling_from', ARGV[6])
+  else
+    redis.call('HSET', key, 'covered_from', ARGV[6])
+    redis.call('HDEL', key, 'after', 'filling_from')
+  end
+end)

@@ -112,8 +112,21 @@ local function read(key, offsets)
   return found
 end
 
+-- What gives the columns their old seconds back. A server undoes nothing when a script fails, and the events of it are
+-- tried again or put aside: what was merged would count twice, or count and not be there.
+local undone = {}
+
+-- Do all that a script does after its checks; when it fails, nothing is merged.
+local function whole(work)
+  local done, failure = pcall(work)
+  if done then return 1 end
+  for _, undo in ipairs(undone) do pcall(undo) end
+  -- Named as the server names what it catches itself: scripts.failed() looks for it.
+  return redis.error_reply('ERR user_script: ' .. (type(failure) == 'table' and failure.err or failure))
+end
+
 -- Write values[i] at offsets[i] for each chosen i.
-local function write(key, offsets, values, chosen)
+local function put(key, offsets, values, chosen)
   local highest = 0
   for _, i in ipairs(chosen) do
     if offsets[i] > highest then highest = offsets[i] end
@@ -131,6 +144,12 @@ local function write(key, offsets, values, chosen)
     end
     redis.call('BITFIELD', key, unpack(command, 1, n))
   end
+end
+
+-- put(), over what was there before; whether there was anything to write.
+local function write(key, offsets, values, chosen, old)
+  undone[#undone + 1] = function() put(key, offsets, old, chosen) end
+  put(key, offsets, values, chosen)
   return #chosen > 0
 end
 
@@ -143,7 +162,7 @@ local function merge_latest(t, leaf, chunk, offsets, times)
       chosen[n] = i
     end
   end
-  return write(key, offsets, times, chosen)
+  return write(key, offsets, times, chosen, old)
 end
 
 -- times[i]: a visitor's new times, latest first. Plane j holds the (j+1)-th latest; equal seconds count separately.
@@ -167,7 +186,7 @@ local function merge_counted(t, leaf, count, chunk, offsets, times)
     end
   end
   for j = 0, count - 1 do
-    changed = write(column(t, leaf, j, chunk), offsets, values[j], chosen[j]) or changed
+    changed = write(column(t, leaf, j, chunk), offsets, values[j], chosen[j], planes[j]) or changed
   end
   return changed
 end

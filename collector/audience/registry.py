@@ -1,19 +1,19 @@
 """The registry of audiences: their records, the leaves that they need, and how far those are."""
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
 from redis.exceptions import ResponseError
 
-from collector import keys
+from collector import keys, names
 from collector.audience import rules
 from collector.audience.columns import STOPPED, Columns, Progress
 from collector.audience.rules import Leaf, Rule
 from collector.audience.sizes import Question
 from collector.clock import DAY, Clock
-from collector.connections import Redis
+from collector.connections import Redis, memory
 from collector.settings import Settings
 from collector.stream import read
 from collector.stream.partitions import Installation
@@ -85,8 +85,9 @@ class Registry:
         self.columns = [Columns(client, installation, number) for number in range(installation.partitions)]
 
     def create(self, tag: str, name: str, description: str, rule: object) -> Audience:
-        """Register the rule's leaves, then the audience. Raises rules.RuleError and TooMuch."""
+        """Register the rule's leaves, then the audience. Raises rules.RuleError, TooMuch, and BadSetup for the name."""
         parsed = rules.parse(rule)
+        name = names.check(name, "The audience's name")
         now = int(self._clock())
         self._weigh(tag, parsed.leaves())
         audience = Audience(
@@ -109,7 +110,7 @@ class Registry:
         now = int(self._clock())
         changed = msgspec.structs.replace(
             audience,
-            name=audience.name if name is None else name,
+            name=audience.name if name is None else names.check(name, "The audience's name"),
             description=audience.description if description is None else description,
             updated_at=now,
         )
@@ -228,7 +229,8 @@ class Registry:
         ]
         if changed:
             edit = Edit(at=after.updated_at, changed=changed, name=before.name, rule=before.rule)
-            self._client.xadd(keys.edits(before.id), {"e": encode(edit)}, maxlen=MOST_EDITS, approximate=False)
+            key = keys.edits(before.id)
+            self._client.xadd(key, {"e": encode(edit)}, maxlen=MOST_EDITS, approximate=False)
 
     def stop_filling(self, audience: Audience) -> int:
         """Stop the backfills that the audience waits for; of how many columns. What they have read stays."""
@@ -269,10 +271,9 @@ class Registry:
             started.append(newest)
         return started
 
-    def _weigh(self, tag: str, leaves: Iterable[Leaf]) -> int:
+    def _weigh(self, tag: str, leaves: Sequence[Leaf]) -> int:
         """Bytes that new leaves take. Raises TooMuch when they do not fit the setting or Redis is nearly full."""
         taken = new = 0
-        leaves = list(leaves)
         for columns in self.columns:
             known = columns.progress(tag, [leaf.id for leaf in leaves]).leaves
             for owner, (ordinals, planes) in columns.weigh().items():
@@ -285,7 +286,7 @@ class Registry:
                 f"COLLECTOR_MAX_COLUMN_BYTES allows {self._settings.max_column_bytes:,}. "
                 "Mend: raise it, or delete audiences whose conditions nobody needs."
             )
-        info: dict[str, int] = self._client.info("memory")
+        info = memory(self._client)
         limit = info.get("maxmemory", 0) * self._settings.high_water
         if new and limit and info["used_memory"] + new > limit:
             raise TooMuch(

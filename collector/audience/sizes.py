@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from collector import event, keys
+from collector import connections, event, keys
 from collector.audience.columns import CHUNK, PAGE, Columns, Seconds, column_key, seconds, versions_key
 from collector.audience.curve import Curve
 from collector.audience.rules import Rule, Window
@@ -152,9 +152,12 @@ class Sizes:
         reads = [
             _Read(keys.tenant(number, tag), planes, leaves) for number in range(self._installation.partitions)
         ]
-        for read, versions in zip(reads, self._mget([read.versions for read in reads]), strict=True):
+        found = self._mget([read.versions for read in reads])
+        # Asked for after the versions: a failover between the two may only make what is kept seem old.
+        lineages = connections.lineages(self._client, [read.versions[0] for read in reads])
+        for read, versions, lineage in zip(reads, found, lineages, strict=True):
             with self._lock:
-                read.learn(versions, self._cache)
+                read.learn(versions, lineage, self._cache)
         attempt = 0
         while moving := [read for read in reads if not read.done]:
             attempt += 1
@@ -169,7 +172,7 @@ class Sizes:
         """One MGET a group, which is one moment of its partition; one round trip in all."""
         pipeline = self._client.pipeline(transaction=False)
         for group in groups:
-            pipeline.mget(group)
+            pipeline.execute_command("MGET", *group)  # by name: a cluster's pipeline has no mget()
         replies: list[list[bytes | None]] = pipeline.execute()
         return replies
 
@@ -186,7 +189,8 @@ class Sizes:
 class _Read:
     """The chunks of some planes in one partition, brought to one moment.
 
-    A chunk is at a moment when its version is. Versions and missing chunks come in one command; as long as that
+    A chunk is at a moment when its version is, within one lineage of the server: a failover that loses writes may give
+    a version again, to other content. Versions and missing chunks come in one command; as long as that
     command shows versions of chunks that it did not bring, those are asked for with the next one.
     """
 
@@ -200,8 +204,9 @@ class _Read:
         self._have: dict[str, Kept] = {}
         self._asked: list[str] = []
 
-    def learn(self, versions: Sequence[bytes | None], cache: Mapping[str, Kept]) -> None:
+    def learn(self, versions: Sequence[bytes | None], lineage: bytes, cache: Mapping[str, Kept]) -> None:
         """Take what is kept of the chunks that these versions tell of."""
+        self._lineage = lineage
         self._see(versions)
         self._have = {key: cache[key] for key in self._wanted if key in cache}
         self.done = not self._stale()
@@ -237,7 +242,7 @@ class _Read:
         by_leaf = {leaf: version or b"" for leaf, version in zip(self._leaves, versions, strict=True)}
         self._count = max((len(version) // 4 for version in by_leaf.values()), default=0)
         self._wanted = {
-            column_key(self._tenant, leaf, plane, chunk): by_leaf[leaf][chunk * 4 : chunk * 4 + 4]
+            column_key(self._tenant, leaf, plane, chunk): self._lineage + by_leaf[leaf][chunk * 4 : chunk * 4 + 4]
             for leaf, plane in self._planes
             for chunk in range(len(by_leaf[leaf]) // 4)
         }

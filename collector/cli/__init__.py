@@ -5,10 +5,10 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from redis.exceptions import RedisError
 
 from collector import log
 from collector.cli import audience, dead, demo, doctor, imports, key, recovery, roles, tag, up, visitor
+from collector.connections import RedisFailure
 from collector.settings import BadSetup
 
 app = typer.Typer(
@@ -61,7 +61,7 @@ def main() -> None:
         _end(str(error), 2)
     except typer.TyperException as error:
         _end(f"{error.format_message().rstrip('.')}. Mend: see `collector --help`.", 2)
-    except RedisError as error:
+    except RedisFailure as error:
         said = str(error).rstrip(".")
         _end(f"Redis does not answer ({said}). Mend: start it, or ask `collector doctor`.", 1)
     except (typer.Abort, KeyboardInterrupt):

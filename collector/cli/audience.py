@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import orjson
 import typer
 
-from collector import clock
+from collector import clock, tags
 from collector.cli.opening import Json, opened, print_json
 from collector.cli.options import DataDir
 from collector.query import export
@@ -60,12 +60,14 @@ def list_audiences(
     """The audiences, oldest first, with their sizes."""
     with opened(data_dir) as it:
         found = it.engine.describe(it.engine.registry.all(None if tag is None else it.tag(tag).id))
+        names = {each.id: each.name for each in tags.list_tags(it.client)}
     if as_json:
         print_json(found)
         return
     for shown in found:
         size = "" if shown["size"] is None else f"{shown['size']:,}"
-        typer.echo(f"{shown['id']}  {shown['tag']}  {size:>12}  {shown['name']}  {_state(shown)}")
+        site = names.get(shown["tag"], shown["tag"])
+        typer.echo(f"{shown['id']}  {site}  {size:>12}  {shown['name']}  {_state(shown)}")
 
 
 @app.command()

@@ -33,7 +33,7 @@ def demo(
             tag = _tag(client, url)
             key = _key(client, tag)
         app = shop.build(
-            snippet(settings.url, tag),
+            snippet(settings.url, tag, vendor=settings.tcf_vendor_id),
             tag.id,
             collector=settings.url,
             inside=inside(settings),

@@ -81,9 +81,11 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 
 def _server(client: connections.Redis, settings: Settings) -> Iterator[Finding]:
-    info: dict[str, Any] = client.info()
+    infos: list[dict[str, Any]] = [server.info() for server in connections.servers(client)]
+    info = infos[0]
     flavour = "Valkey" if "valkey_version" in info else "Redis"
     yield Finding("server", "ok", f"{flavour} {info.get('valkey_version', info['redis_version'])}")
+    yield from _cluster(client)
     try:
         connections.check_server(client, settings.model_copy(update={"check_server": True}))
     except BadSetup as error:
@@ -91,14 +93,38 @@ def _server(client: connections.Redis, settings: Settings) -> Iterator[Finding]:
         yield Finding("promises", "fail" if settings.check_server else "warn", found.rstrip("."), mend)
     else:
         yield Finding("promises", "ok", f"append-only file, appendfsync {settings.durability}, noeviction")
-    if info.get("aof_last_write_status") != "ok" or info.get("aof_last_bgrewrite_status") != "ok":
+    kept = ("aof_last_write_status", "aof_last_bgrewrite_status")
+    if any(each.get(name) != "ok" for each in infos for name in kept):
         yield Finding(
             "persistence",
             "fail",
             "the last write or rewrite of the append-only file failed",
             "look at the server's log and disk.",
         )
-    yield _memory(info, settings)
+    yield _memory(connections.memory(client), settings)
+
+
+def _cluster(client: connections.Redis) -> Iterator[Finding]:
+    """Of a cluster: whether all is covered and doubled, and no slot is on its way between two servers."""
+    if not connections.clustered(client):
+        return
+    owners = connections.primaries(client)
+    alone = sum(not int(owner.info("replication")["connected_slaves"]) for owner in owners)
+    moving = any(b"->-" in told or b"-<-" in told for told in (_nodes(owner) for owner in owners))
+    found = f"{len(owners)} primaries"
+    if moving:
+        mend = "stop edges and workers until it has arrived; see docs/cluster.md."
+        yield Finding("cluster", "fail", f"{found}, and a slot moves between two of them", mend)
+    elif alone:
+        mend = "add replicas; when such a primary dies, its partitions wait until it is back."
+        yield Finding("cluster", "warn", f"{found}, {alone} without a replica", mend)
+    else:
+        yield Finding("cluster", "ok", f"{found}, each with a replica")
+
+
+def _nodes(server: connections.Redis) -> bytes:
+    told: bytes = server.execute_command(b"CLUSTER NODES")
+    return told
 
 
 def _memory(info: dict[str, Any], settings: Settings) -> Finding:

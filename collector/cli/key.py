@@ -28,7 +28,8 @@ def create(
     ] = "",
     name: Annotated[str, typer.Option("--name", help="What the key is for.")] = "",
     expires: Annotated[
-        str, typer.Option("--expires", help="The last day (UTC) on which it works, as 2027-01-31; else for ever.")
+        str,
+        typer.Option("--expires", help="The last day (UTC) on which it works, as 2027-01-31; else for ever."),
     ] = "",
     as_json: Json = False,
     data_dir: DataDir = None,
@@ -74,7 +75,9 @@ def rotate(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, see `collector key list`.")],
     overlap_hours: Annotated[
         float,
-        typer.Option("--overlap-hours", min=0, help="Hours for which the old key still works; 24 unless told."),
+        typer.Option(
+            "--overlap-hours", min=0, help="Hours for which the old key still works; 24 unless told."
+        ),
     ] = tags.OVERLAP / 3600,
     as_json: Json = False,
     data_dir: DataDir = None,
@@ -86,7 +89,8 @@ def rotate(
             raise BadSetup(f"There is no key {key_id} in use. Mend: `collector key list` shows the ids.")
         if found[0].name == tags.ADMIN:
             raise BadSetup(
-                "The admin key is let in at every start. Mend: set COLLECTOR_ADMIN_KEY; a start with it ends the one before."
+                "The admin key is let in at every start. "
+                "Mend: set COLLECTOR_ADMIN_KEY; a start with it ends the one before."
             )
         key, presented = tags.rotate(it.client, found[0], overlap=int(overlap_hours * 3600))
     _print_once(key, presented, as_json)

@@ -129,5 +129,6 @@ def _alone(settings: Settings) -> Iterator[Settings]:
 @contextmanager
 def _progress(partitions: int) -> Iterator[Callable[[int], None]]:
     """Tells on stderr how many partitions are done."""
-    with typer.progressbar(length=partitions, label="Partitions", file=sys.stderr) as bar:
+    hidden = not sys.stderr.isatty()
+    with typer.progressbar(length=partitions, label="Partitions", file=sys.stderr, hidden=hidden) as bar:
         yield lambda _: bar.update(1)

@@ -67,7 +67,9 @@ def serve(
         client = open_async(settings, timeout=settings.append_timeout)
         spooled = only is not Part.QUERY and settings.spool_bytes > 0
         spool = Spool.own(settings.spool, installation, settings.spool_bytes) if spooled else None
-        edge = Edge(settings, installation, client, spool=spool, away=away)
+        edge = Edge(
+            settings, installation, client, spool=spool, away=away, listed=only is not Part.QUERY
+        )
         config = uvicorn.Config(
             build(edge, client, installation, only),
             backlog=BACKLOG,
@@ -160,7 +162,9 @@ def build(edge: Edge, client: AsyncRedis, installation: Installation, only: Part
                 installation,
                 edge.settings,
                 lambda: edge.draining,
-                lambda tag, pinned: snippet(edge.settings.url, tag, pinned=pinned),
+                lambda tag, pinned: snippet(
+                    edge.settings.url, tag, vendor=edge.settings.tcf_vendor_id, pinned=pinned
+                ),
             )
         )
         operations += [operation for operation, _ in query.TABLE]

@@ -7,7 +7,7 @@ import typer
 from collector import clock, tags
 from collector.cli.opening import Json, opened, print_json
 from collector.cli.options import DataDir
-from collector.cli.snippet import snippet
+from collector.cli.snippet import address, snippet
 from collector.consent import Regime
 
 app = typer.Typer(help="The websites' tags.")
@@ -73,4 +73,4 @@ def print_snippet(
 ) -> None:
     """The lines to paste into the pages, and nothing else."""
     with opened(data_dir) as it:
-        typer.echo(snippet(it.settings.url, it.tag(tag), pinned=pinned))
+        typer.echo(snippet(address(it.settings), it.tag(tag), vendor=it.settings.tcf_vendor_id, pinned=pinned))

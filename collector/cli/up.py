@@ -20,7 +20,7 @@ from collector import connections, embedded, leash, log, tags
 from collector.cli import demo, roles
 from collector.cli.console import Console, say
 from collector.cli.options import DataDir, Port
-from collector.cli.snippet import snippet
+from collector.cli.snippet import ADDRESS, snippet
 from collector.dashboard import links
 from collector.settings import BadSetup, Settings, load
 from collector.stream.partitions import open_installation
@@ -107,6 +107,7 @@ def up(
         settings = settings.model_copy(update={"port": probe.getsockname()[1]})
         shop = demo.beside(settings) if with_demo else None
     with room(settings.data_dir), _server(settings) as server:
+        (settings.data_dir / ADDRESS).write_text(settings.url)
         key = roles.admin_key(settings)
         welcome = _welcome(settings, _first_tag(settings), key, _way_in(settings), shop)
         environment = _environment(settings, key)
@@ -188,7 +189,7 @@ Collector is ready at {settings.url}. Ctrl-C stops it; everything is kept.
 
 Paste this into the pages of {tag.name}, before the end of head:
 
-{snippet(settings.url, tag)}
+{snippet(settings.url, tag, vendor=settings.tcf_vendor_id)}
 
 Next:
   1. {first}

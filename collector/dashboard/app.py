@@ -23,6 +23,7 @@ from collector.dashboard.page import PUBLIC, Page, Refusal, Visit, Who
 from collector.dashboard.people import Rank
 from collector.dashboard.rendering import STATIC
 from collector.dashboard.site import Site
+from collector.settings import BadSetup
 
 MOST_FORM = 1 << 20  # bytes of a form
 FIELDS = 1_000  # of a form: the builder's has some eight for each of 50 conditions and more for their details
@@ -132,6 +133,8 @@ def _told(visit: Visit, wrong: Exception) -> Response:
             refusal = wrong
         case NotFound():
             refusal = Refusal(404, msg("No such audience"), msg("It was deleted, or it is not one of yours."))
+        case BadSetup():
+            refusal = Refusal(422, msg("That cannot be taken"), str(wrong))
         case _ if isinstance(wrong, Unavailable):
             _log.warning("redis unavailable", error=type(wrong).__name__)
             refusal = Refusal(

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from collector import audit, tags
 from collector.audit import Act
 from collector.dashboard import guard
-from collector.dashboard.languages import Language
+from collector.dashboard.languages import Language, msg
 from collector.dashboard.people import RANKS, Rank
 from collector.dashboard.site import Site
 from collector.tags import Tag
@@ -73,6 +73,13 @@ class Visit:
     @property
     def signed_in(self) -> bool:
         return self._who is not None
+
+    def need_every_tag(self) -> None:
+        """For what is about the whole installation. Raises Refusal for an admin who is bound to some tags."""
+        if self.who.tags is not None:
+            raise Refusal(
+                403, msg("Not yours to see"), msg("You are bound to some tags, and this is about all of them.")
+            )
 
     def say(self, text: str, **named: object) -> str:
         """A text in the visitor's language."""

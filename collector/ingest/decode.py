@@ -14,7 +14,10 @@ from collector.ingest.patience import Patience
 from collector.settings import Settings
 
 Request = dict[str, Any]
-"""A request of the wire: `tag` is text if there, `events` a list of anything, the rest is as it came."""
+"""A request of the wire: `tag` is text if there, `events` a list of anything, `lost` a count, the rest as it came."""
+
+# What a tag's queue of 250,000 characters can hold, generously: beyond it somebody makes numbers up.
+MOST_LOST = 10_000
 
 CLOSE = [(b"connection", b"close")]  # the rest of the body may come as slowly as it likes, to nobody
 
@@ -151,6 +154,8 @@ def request(body: bytes, settings: Settings) -> Request:
         value["sent_at"] = sent_at = scalar(sent_at)
     if sent_at is not None and type(sent_at) not in (int, float):
         raise _bad_request("sent_at is no number of Unix milliseconds.")
+    lost = value.get("lost")
+    value["lost"] = lost if type(lost) is int and 0 < lost <= MOST_LOST else 0
     if len(events) > settings.max_events:
         raise Rejected(
             413,

@@ -25,6 +25,7 @@ BATCH = record(
     visitor=TEXT,
     sent_at={"type": "number"},
     withdraw={"type": "boolean"},
+    lost={"type": "integer"},
     consent={"type": "object"},
     user_data={"type": "object"},
     click_ids={"type": "object"},
@@ -42,12 +43,12 @@ STORED: dict[int, tuple[str, Schema | str | None]] = {
 }
 PIXEL: dict[int, tuple[str, Schema | str | None]] = {
     200: ("A 43-byte GIF; X-Collector tells the outcome.", "image/gif"),
-    503: ("The GIF, but the event was not stored.", "image/gif"),
+    **dict.fromkeys((400, 401, 403, 429, 503), ("The GIF; X-Collector tells why nothing was stored.", "image/gif")),
 }
 
 OPERATIONS = (
     Operation("POST", "/v1/events", "Events from a page.", STORED, body=BATCH, body_type="text/plain"),
-    Operation("POST", "/v1/server/events", "Events from a server.", STORED, body=BATCH, roles=("server",)),
+    Operation("POST", "/v1/server/events", "Events from a server.", STORED, body=BATCH, roles=("server", "admin")),
     Operation(
         "GET",
         "/v1/pixel.gif",

@@ -27,6 +27,7 @@ class Edge:
     """The parts of one edge process. They ask Redis when they are used, not when they are made.
 
     spool: what takes events while Redis is away; None: they get 503. away: whether Redis is, at the start.
+    listed: whether it takes events, and so says how it is.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Edge:
         *,
         spool: Spool | None = None,
         away: bool = False,
+        listed: bool = True,
         clock: Clock = system,
         static: Path = STATIC,
     ) -> None:
@@ -54,8 +56,9 @@ class Edge:
         self.rates = Rates(settings)
         self.files = TagFiles(static)
         self.draining = False  # set by whoever stops the process, so that /readyz says so first
-        presence = Presence(client, self.committer, spool, self.pressure, clock)
-        self._chores = [self.tally.run, self.pressure.run, presence.run]
+        self._chores = [self.tally.run, self.pressure.run]
+        if listed:
+            self._chores.append(Presence(client, self.committer, spool, self.pressure, clock).run)
         if spool is not None:
             drain = Drain(spool, self.committer, appender, self.tags, self.pressure, installation, settings)
             self._chores.append(drain.run)

@@ -13,7 +13,7 @@ from collector.ingest.answer import GIF, NEVER_CACHED, Answer, Headers, Rejected
 from collector.ingest.caller import Caller
 from collector.ingest.edge import Edge
 from collector.ingest.fates import Fates, Submission, judge
-from collector.metrics import EVENTS
+from collector.metrics import EVENTS, TAG_LOST
 from collector.outcomes import Refused
 from collector.tags import Tag
 
@@ -31,6 +31,7 @@ async def browser(edge: Edge, caller: Caller, receive: Receive) -> Answer:
     fates, stored = await _take(edge, caller, submission)
     if not stored:
         return unavailable().answer(results=fates.results)
+    TAG_LOST.inc(request["lost"])
     return _results(fates, _privacy(edge, caller, submission, fates))
 
 

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
+from redis.exceptions import ClusterError, OutOfMemoryError, RedisClusterException
 from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as TooSlow
 
 from collector import health, keys
 from collector.archive.manifest import Manifest
 from collector.clock import Clock
-from collector.connections import Redis
+from collector.connections import Redis, memory
 from collector.consent import ConsentedEvent, Decision, Signals, decide
 from collector.event import Event
 from collector.ingest import normalise
@@ -26,6 +26,7 @@ from collector.outcomes import BY_REASON, Refused
 from collector.settings import BadSetup, Settings
 from collector.stream import read
 from collector.stream.append import APPENDED, DUPLICATE, EARLIER, Importer
+from collector.stream.calls import NotReplicated
 from collector.stream.partitions import Installation
 from collector.tags import Tag
 
@@ -34,6 +35,7 @@ SHOWN = 20  # refused lines that are listed; the rest is only counted
 LOOK = 1.0  # seconds between looks at memory and workers, and between notes of the progress
 POLL = 0.05  # seconds between looks at the cursors
 PATIENCE = 60.0  # seconds for a server that went away to come back
+AWAY = (Disconnected, TooSlow, ClusterError, RedisClusterException, NotReplicated)  # what may be over soon
 HEARTBEAT = (
     10.0  # seconds without a sign after which a worker counts as gone; it gives five in a lease's life
 )
@@ -275,7 +277,7 @@ class Import:
             except OutOfMemoryError:
                 self._looked = float("-inf")
                 self._need_worker()
-            except (Disconnected, TooSlow):
+            except AWAY:
                 if time.monotonic() > end:
                     raise
             time.sleep(LOOK)
@@ -283,7 +285,7 @@ class Import:
     def _await_room(self) -> None:
         """Return when Redis is below the high-water mark, which is looked at now and then."""
         while time.monotonic() - self._looked > LOOK:
-            info: dict[str, Any] = self._client.info("memory")
+            info = memory(self._client)
             limit = int(info.get("maxmemory", 0))
             if not limit or int(info["used_memory"]) <= limit * self._settings.high_water:
                 self._looked = time.monotonic()

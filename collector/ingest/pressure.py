@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from collector import log
-from collector.connections import AsyncRedis, Unavailable
+from collector.connections import AsyncRedis, Unavailable, memory_async
 from collector.metrics import HIGH_WATER
 from collector.settings import Settings
 
@@ -29,7 +29,7 @@ class Pressure:
     async def look(self) -> None:
         """Look now; while Redis does not answer, what was seen last stays."""
         try:
-            info: dict[str, Any] = await self._client.info("memory")
+            info: dict[str, Any] = await memory_async(self._client)
         except Unavailable:
             return
         limit, used = int(info.get("maxmemory", 0)), int(info["used_memory"])

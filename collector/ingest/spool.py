@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
 
-from collector import event, keys, log
+from collector import disk, event, keys, log
 from collector.consent import ConsentedEvent
 from collector.metrics import SPOOLED
 from collector.settings import BadSetup
@@ -61,7 +61,7 @@ class Spool:
         self.rows = 0
         self.failure = ""  # why the last events were not taken: the error's class; "" when they were
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # sqlite gives its other files the same mode
-        _sync(path.parent)
+        disk.sync(path.parent)
         self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             self._base.execute("PRAGMA journal_mode = WAL")
@@ -235,12 +235,3 @@ def _free(folder: Path, numbers: Sequence[int]) -> Iterator[tuple[Path, int]]:
             os.close(lock)
         else:
             yield folder / f"{number}.db", lock
-
-
-def _sync(folder: Path) -> None:
-    """Put the folder's entries on disk: without them a file that survives a power cut has no name."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,6 +1,7 @@
 """The API: what each route about audiences, visitors and tags does. routes.py has the table."""
 
 import re
+import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -100,7 +101,9 @@ def list_tags(asked: Asked) -> Response:
 
 def create_tag(asked: Asked) -> Response:
     if asked.key.tags is not None:
-        raise Denied(403, "bound_key", "This key is bound to tags, and makes no others.", "Use an admin key of every tag.")
+        raise Denied(
+            403, "bound_key", "This key is bound to tags, and makes no others.", "Use an admin key of every tag."
+        )
     name, regime = asked.text("name", required=True), asked.body.get("regime", "opt_in")
     origins = asked.body.get("origins")
     if regime not in ("opt_in", "opt_out"):
@@ -202,7 +205,7 @@ def members(asked: Asked) -> Response:
         return StreamingResponse(
             export.write(kind, wanted, (some for _, some in runs)), media_type=media_type, headers=headers
         )
-    following, found = next(runs)
+    following, found = next(runs, ("", []))  # a cursor past the end
     headers["x-next-cursor"] = following
     return StreamingResponse(export.write(kind, wanted, [found]), media_type=media_type, headers=headers)
 
@@ -252,7 +255,13 @@ async def serve(engine: Engine, roles: tuple[Role, ...], handle: Handle, request
         raw += piece
         if len(raw) > MOST_BODY:
             return _error(413, "too_large", f"The body is over {MOST_BODY} bytes.", "Send a smaller one.")
-    return await run_in_threadpool(_answer, engine, roles, handle, request, raw)
+    try:
+        return await run_in_threadpool(_answer, engine, roles, handle, request, raw)
+    except Exception as bug:
+        # The frames, not the message: it may quote what was asked.
+        frames = "".join(traceback.format_tb(bug.__traceback__))
+        logger.error("request failed", route=handle.__name__, error=type(bug).__name__, frames=frames)
+        return _error(500, "bug", "The collector failed; the fault is ours.", "Look at its log.")
 
 
 def _answer(

@@ -252,6 +252,8 @@ class Engine:
             raise BadQuestion(
                 "as_of", "is no ISO 8601 instant. Mend: write it as 2026-11-21T00:00:00Z."
             ) from None
+        if at < 0:
+            raise BadQuestion("as_of", "lies before 1970, and so before any event.")
         if at > now:
             raise BadQuestion("as_of", "lies in the future. Mend: leave it out for now.")
         days = self._settings.retention_days

@@ -13,7 +13,7 @@ Schema = dict[str, Any]
 class Operation(NamedTuple):
     """One route. parameters: query parameter → (schema, meaning).
 
-    answers: status → (meaning, schema or media type).
+    answers: status → (meaning, schema or media types with commas between them).
     """
 
     method: str
@@ -104,5 +104,5 @@ def _content(schema: Schema | str | None) -> dict[str, Any]:
     if schema is None:
         return {}
     if isinstance(schema, str):
-        return {"content": {schema: {}}}
+        return {"content": {media_type: {} for media_type in schema.split(", ")}}
     return {"content": {"application/json": {"schema": schema}}}

@@ -2,12 +2,12 @@
 
 import time
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import orjson
 
-from collector import keys
+from collector import connections, keys
 from collector.archive.manifest import decode_file
 from collector.connections import Redis
 from collector.settings import Settings
@@ -126,7 +126,7 @@ class Operations:
         return int(self._client.zcard(keys.WORKERS))
 
     def memory(self) -> Memory:
-        info: dict[str, Any] = self._client.info("memory")
+        info = connections.memory(self._client)
         most = int(info.get("maxmemory", 0))
         mark = int(most * self._settings.high_water)
         return Memory(int(info["used_memory"]), int(info.get("used_memory_rss", 0)), most, mark)

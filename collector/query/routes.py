@@ -14,7 +14,23 @@ ADMIN: tuple[Role, ...] = ("admin",)
 
 ERROR = ref("Error")
 TAG_PARAMETER = {"tag": (TEXT, "The tag's id: 13 digits.")}
-RULE: Schema = {"type": "object", "description": "See docs/audiences.md."}
+CONDITION: dict[str, Schema] = {
+    "event": {"anyOf": [TEXT, some(TEXT)]},
+    "url": {"anyOf": [TEXT, {"type": "object", "additionalProperties": TEXT}]},
+    "event_data": {"type": "object"},
+    "event_source": {"enum": ["web", "server", "import"]},
+    "min_count": {"type": "integer", "minimum": 1, "maximum": 20},
+    "retention_days": {"type": "integer", "minimum": 1, "maximum": 540},
+}
+RULE: Schema = {
+    **record(
+        **CONDITION,
+        **dict.fromkeys(("all", "any"), some(record(**CONDITION))),
+        exclude=some(record(**CONDITION, since={"const": "match"})),
+        prefill={"type": "boolean"},
+    ),
+    "description": "Whom to take: see docs/audiences.md.",
+}
 AUDIENCE = record(
     *("id", "tag", "name", "description", "rule", "status", "reason", "mend", "progress"),
     *("size", "size_as_of", "created_at", "updated_at"),
@@ -225,7 +241,7 @@ TABLE: tuple[tuple[Operation, api.Handle], ...] = (
             "/v1/audiences/{audience}/members",
             "The members, as NDJSON or CSV.",
             {
-                200: ("One a line; with a cursor, X-Next-Cursor tells how to go on.", "application/x-ndjson"),
+                200: ("One a line; with a cursor, X-Next-Cursor tells how to go on.", "application/x-ndjson, text/csv"),
                 **GONE,
                 **UNREADY,
                 422: BAD[422],
@@ -301,7 +317,11 @@ TABLE: tuple[tuple[Operation, api.Handle], ...] = (
             "GET",
             "/v1/erasures",
             "The erasures of a tag, with their proof or what it waits for.",
-            {200: ("Those with a proof first.", record("items", items=some(ERASURE))), **NO_TAG},
+            {
+                200: ("Those with a proof first.", record("items", items=some(ERASURE))),
+                **NO_TAG,
+                422: BAD[422],
+            },
             TAG_PARAMETER,
             roles=READERS,
         ),

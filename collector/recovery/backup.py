@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from collector import clock
+from collector import clock, disk
 from collector.archive import whole
 from collector.archive.manifest import Manifest
 from collector.connections import Redis
@@ -74,7 +74,7 @@ def take(
         draft.mkdir(parents=True, mode=0o700)
         label = _write(client, installation, settings, draft, now, told)
         draft.rename(folder)
-        _sync(folder.parent)
+        disk.sync(folder.parent)
     except OSError as error:
         raise BadSetup(
             f"The backup cannot be written ({error}). Mend: choose a disk with room and rights."
@@ -192,7 +192,7 @@ def _store(path: Path, pieces: Iterator[bytes], *, mode: int = 0o600) -> tuple[s
             size += output.write(piece)
         output.flush()
         os.fsync(output.fileno())
-    _sync(path.parent)
+    disk.sync(path.parent)
     return digest.hexdigest(), size
 
 
@@ -222,11 +222,3 @@ def _pages(path: Path) -> Iterator[list[read.Entry]]:
                 source.read(int.from_bytes(head, "big")), type=list[tuple[bytes, bytes]]
             )
             yield [read.Entry(id_, payload) for id_, payload in page]
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

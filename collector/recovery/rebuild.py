@@ -27,6 +27,7 @@ def rebuild(settings: Settings, partitions: int | None, clock: Clock, *, told: C
     reached it stays so. Raises BadSetup, connections.Unavailable.
     """
     with connections.open_redis(settings) as client:
+        connections.database_of(client)  # said before anything is stopped for it
         before = int(client.hget(keys.INSTALLATION, "partitions") or 0)
         if not before:
             raise BadSetup(

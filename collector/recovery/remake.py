@@ -19,7 +19,7 @@ from collector.audience import registry
 from collector.audience.columns import CHUNK, SEEN, Columns, Effects
 from collector.audience.rules import LONGEST_DAYS
 from collector.clock import DAY, Clock
-from collector.connections import Redis, open_redis
+from collector.connections import Redis, database_of, open_redis
 from collector.recovery.snapshot import Holding, Record, Share, put, put_marks
 from collector.settings import BadSetup, Settings
 from collector.stream import ids, read
@@ -58,7 +58,7 @@ class Databases:
     def __init__(self, settings: Settings, watched: Sequence[str]) -> None:
         """Raises BadSetup when there is no empty database to be had."""
         self.live = open_redis(settings)
-        self._live: int = self.live.connection_pool.connection_kwargs.get("db", 0)
+        self._live = database_of(self.live)
         self._spare = self._live + 1
         self.spare = open_redis(settings, database=self._spare)
         try:

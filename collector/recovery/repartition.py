@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from collector import disk
 from collector.archive import rows, whole
 from collector.archive.manifest import File
 from collector.archive.whole import checksum
-from collector.archive.write import SMALL, settle, without
+from collector.archive.write import SMALL, without
 from collector.event import spread
 from collector.recovery.remake import Draft, Tail
 from collector.recovery.snapshot import Holding, Share, put_marks
@@ -171,7 +172,7 @@ class _Output:
         self._writer.close()
         first, last = (f"{ms}-{seq}" for ms, seq in (min(self._ids), max(self._ids)))
         name = f"{first}-{uuid4().hex[:12]}"
-        path = settle(self._partial, self._folder / f"{name}.parquet")
+        path = disk.settle(self._partial, self._folder / f"{name}.parquet")
         size = path.stat().st_size
         times = min(self._times), max(self._times)
         return File(name, self.rows, size, first, last, *times, checksum(path))

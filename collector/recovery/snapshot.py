@@ -14,7 +14,7 @@ from collector.connections import Redis
 from collector.stream import read, scripts
 
 PAGE = 5_000  # entries or keys at a time
-PASSING = {keys.WORKERS, keys.CHORES}  # who is at work now: nothing to keep
+PASSING = {keys.WORKERS, keys.CHORES, keys.EDGES, keys.FRESH}  # who is at work now, and how: nothing to keep
 
 
 class Record(msgspec.Struct):

@@ -2,17 +2,14 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
-
-import hiredis
-from redis.exceptions import NoScriptError
 
 from collector import event as events
 from collector import keys
-from collector.connections import AsyncRedis, Redis
+from collector.connections import AsyncRedis, Redis, clustered, primaries
 from collector.consent import ConsentedEvent
 from collector.settings import Settings
 from collector.stream import scripts
+from collector.stream.calls import Call, Calls, NotReplicated
 from collector.stream.partitions import Installation
 
 APPENDED, DUPLICATE, EARLIER = 1, 0, 2
@@ -23,10 +20,13 @@ DIGEST = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()  # wha
 
 
 class Appender:
-    """Appends groups of events, one round trip a group."""
+    """Appends groups of events, one round trip a group.
+
+    One server takes a group in one script call. A cluster takes a call a partition, which is a slot, side by side.
+    """
 
     def __init__(self, client: AsyncRedis, installation: Installation, settings: Settings) -> None:
-        self._pool = client.connection_pool
+        self._calls = Calls(client, SCRIPT, DIGEST, settings)
         self._installation = installation
         self._window = settings.id_window
 
@@ -40,34 +40,29 @@ class Appender:
         Raises connections.Unavailable when Redis cannot take the group. Whether it is stored is then unknown: the
         caller may repeat it as it is, since the event ids make a repeat harmless.
         """
-        streams, args = _arguments(group, self._window)
-        try:
-            results = await self._run("EVALSHA", DIGEST, streams, args)
-        except NoScriptError:
-            results = await self._run("EVAL", SCRIPT, streams, args)
-        return [result == APPENDED for result in results]
-
-    async def _run(
-        self, command: str, script: str, streams: list[str], args: list[str | bytes | int]
-    ) -> list[int]:
-        """One call, packed in C. redis-py packs for asyncio in Python: half of an append's time at the edge."""
-        parts: Any = (command, script, len(streams), *streams, *args)  # hiredis' hints know tuples of one
-        packed = hiredis.pack_command(parts)
-        connection = await self._pool.get_connection()
-        try:
-            await connection.send_packed_command(packed)
-            results: list[int] = await connection.read_response()
-        finally:
-            await self._pool.release(connection)
-        return results
+        if not self._calls.clustered:
+            (results,) = await self._calls.run([_call(group, self._window)])
+            return [result == APPENDED for result in results]
+        parts: dict[int, list[int]] = {}
+        for place, (partition, _, _) in enumerate(group):
+            parts.setdefault(partition, []).append(place)
+        calls = [_call([group[place] for place in places], self._window) for places in parts.values()]
+        appended = [False] * len(group)
+        for places, results in zip(parts.values(), await self._calls.run(calls), strict=True):
+            for place, result in zip(places, results, strict=True):
+                appended[place] = result == APPENDED
+        return appended
 
 
 class Importer:
     """Appends the lines of an import. What an earlier run of the same import appended is passed over."""
 
     def __init__(self, client: Redis, installation: Installation, settings: Settings, ledger: str) -> None:
+        self._client = client
         self._installation = installation
         self._window = settings.id_window
+        self._replicas = settings.wait_replicas
+        self._patience = int(settings.append_timeout * 1000)
         self._ledger = ledger
         self._streams = [keys.events(number) for number in range(installation.partitions)]
         self._script = client.register_script(SCRIPT)
@@ -78,20 +73,49 @@ class Importer:
         A line without an event_id of its own needs no id memory: the ledger in its partition knows the line.
         Returns APPENDED, DUPLICATE or EARLIER for each. Raises connections.Unavailable.
         """
+        of_lines = [
+            self._installation.partition(sealed.event.tag, sealed.event.visitor) for _, _, sealed in lines
+        ]
+        apart = (
+            dict.fromkeys(of_lines) if clustered(self._client) else [None]
+        )  # a cluster's call is of one slot
+        results = [APPENDED] * len(lines)
+        for only in apart:
+            chosen = [place for place, partition in enumerate(of_lines) if only in (None, partition)]
+            self._append(lines, of_lines, chosen, results)
+        if self._replicas:
+            self._await_replicas()
+        return results
+
+    def _append(
+        self,
+        lines: Sequence[tuple[int, bool, ConsentedEvent]],
+        of_lines: Sequence[int],
+        chosen: Sequence[int],
+        results: list[int],
+    ) -> None:
         places: dict[int, int] = {}
         args: list[str | bytes | int] = [self._window, self._ledger]
-        for number, own_id, sealed in lines:
-            event = sealed.event
-            partition = self._installation.partition(event.tag, event.visitor)
+        for place in chosen:
+            number, own_id, sealed = lines[place]
             args += (
-                places.setdefault(partition, len(places) + 1),
-                event_mark(event, self._installation.secret) if own_id else "",
-                events.encode(event),
+                places.setdefault(of_lines[place], len(places) + 1),
+                event_mark(sealed.event, self._installation.secret) if own_id else "",
+                events.encode(sealed.event),
                 number,
             )
         streams = [self._streams[partition] for partition in places]
-        results: list[int] = self._script(keys=streams, args=args)
-        return results
+        for place, result in zip(chosen, self._script(keys=streams, args=args), strict=True):
+            results[place] = result
+
+    def _await_replicas(self) -> None:
+        for server in primaries(self._client):
+            pipeline = server.pipeline(transaction=False)
+            pipeline.ping()  # WAIT is for what the server had written when this connection last asked for something
+            pipeline.execute_command("WAIT", self._replicas, self._patience)
+            _, reached = pipeline.execute()
+            if reached < self._replicas:
+                raise NotReplicated(f"{reached} of {self._replicas} replicas had it in time")
 
 
 def _pack(event: events.StreamedEvent, installation: Installation) -> Packed:
@@ -102,12 +126,12 @@ def _pack(event: events.StreamedEvent, installation: Installation) -> Packed:
     )
 
 
-def _arguments(group: Sequence[Packed], window: int) -> tuple[list[str], list[str | bytes | int]]:
+def _call(group: Sequence[Packed], window: int) -> Call:
     places: dict[int, int] = {}
     args: list[str | bytes | int] = [window, ""]
     for partition, mark, payload in group:
         args += (places.setdefault(partition, len(places) + 1), mark, payload)
-    return [keys.events(number) for number in places], args
+    return Call([keys.events(number) for number in places], args)
 
 
 def event_mark(event: events.StreamedEvent, secret: bytes) -> int | str:

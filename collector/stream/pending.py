@@ -56,8 +56,9 @@ def all_of(client: Redis, partitions: Sequence[int]) -> dict[int, list[Pending]]
 
 def reopen(client: Redis, partition: int, tag: str, late: Mapping[int, int], reached: str) -> None:
     """Events of erased visitors (mark → second of the tombstone) came late, up to an entry of the stream."""
-    fields = {f"{tag}:{mark}": f"{until} {reached}" for mark, until in late.items()}
-    client.hset(keys.pending(partition), mapping=fields)
+    fields = [part for mark, until in late.items() for part in (f"{tag}:{mark}", f"{until} {reached}")]
+    for first in range(0, len(fields), 2_000):
+        scripts.drained(client, "HSET", keys.pending(partition), *fields[first : first + 2_000])
 
 
 def swept(client: Redis, partition: int, some: Sequence[Pending], now: int) -> None:

@@ -6,12 +6,11 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from collector import keys
-from collector.connections import Redis
+from collector.connections import Redis, clustered
 from collector.event import AppliedEvent, StreamedEvent, decode_applied, decode_streamed
 from collector.stream import scripts
 
 START = "0-0"
-LAST_SECOND = 2**32 - 1
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -24,24 +23,25 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 def decode(entry: Entry) -> StreamedEvent | None:
     """The event of an entry; None for what nobody can decode: the worker keeps it as a dead letter."""
     try:
-        event = decode_streamed(entry.payload)
+        return decode_streamed(entry.payload)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return event if 0 <= event.event_time <= LAST_SECOND else None  # columns have no other seconds
 
 
 def decode_many(entries: Sequence[Entry]) -> list[AppliedEvent | None]:
     """What the worker applies of each entry; None as decode() gives it."""
     try:
-        events = [decode_applied(entry.payload) for entry in entries]
+        return [decode_applied(entry.payload) for entry in entries]
     except (msgspec.DecodeError, UnicodeDecodeError):
         # One of them is broken, which is rare: look at each.
         return [decode_applied(entry.payload) if decode(entry) else None for entry in entries]
-    return [event if 0 <= event.event_time <= LAST_SECOND else None for event in events]
 
 
 def after(client: Redis, partition: int, cursor: str, count: int, last: str = "+") -> list[Entry]:
     """Up to count entries with an id after the cursor, up to and with `last`, oldest first."""
+    if clustered(client):  # which needs the name as text to find the server, and so gets the callback's dicts
+        found = client.xrange(keys.events(partition), f"({cursor}", last, count)
+        return [Entry(entry_id, fields[b"e"]) for entry_id, fields in found]
     # The name as bytes goes past redis-py's reply callback, which builds a dict an entry: 1–2 µs each.
     rows = client.execute_command(b"XRANGE", keys.events(partition), f"({cursor}", last, "COUNT", count)
     return [Entry(row[0], row[1][1]) for row in rows]
@@ -50,12 +50,12 @@ def after(client: Redis, partition: int, cursor: str, count: int, last: str = "+
 def last_id(client: Redis, partition: int) -> str:
     """The id of the newest entry that the stream ever had, trimmed or not; START if there was none."""
     try:
-        info = client.execute_command(b"XINFO STREAM", keys.events(partition))
+        info = client.xinfo_stream(keys.events(partition))
     except ResponseError as error:
         if "no such key" in str(error):
             return START
         raise
-    newest: bytes = dict(zip(info[::2], info[1::2], strict=True))[b"last-generated-id"]
+    newest: bytes = info["last-generated-id"]
     return newest.decode()
 
 
@@ -74,6 +74,8 @@ def trim(client: Redis, partition: int) -> int:
 
 def many(client: Redis, cursors: Mapping[int, str], count: int) -> dict[int, list[Entry]]:
     """after() for many partitions, in one round trip: {partition: cursor} → {partition: entries}."""
+    if clustered(client):
+        return {partition: after(client, partition, cursor, count) for partition, cursor in cursors.items()}
     pipeline = client.pipeline(transaction=False)
     for partition, cursor in cursors.items():
         pipeline.execute_command(b"XRANGE", keys.events(partition), f"({cursor}", "+", "COUNT", count)

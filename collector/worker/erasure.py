@@ -7,7 +7,7 @@ file serves all that were swept before it.
 
 from redis.exceptions import ResponseError
 
-from collector import clock, keys, log, metrics
+from collector import clock, connections, keys, log, metrics
 from collector.archive.proof import Erasure, Proofs
 from collector.archive.write import Writer
 from collector.clock import Clock
@@ -43,11 +43,12 @@ class Rewrite:
 
     def step(self) -> None:
         """Begin a rewrite when one is due, or see to the one that runs. Returns at once."""
-        status = self._client.info("persistence")
-        if status.get("aof_rewrite_in_progress") or status.get("aof_rewrite_scheduled"):
+        # A replica keeps a file of its own. All begin theirs before one is proven, and each is waited for.
+        states = [server.info("persistence") for server in connections.servers(self._client)]
+        if any(state.get("aof_rewrite_in_progress") or state.get("aof_rewrite_scheduled") for state in states):
             return  # ours, or one from before the last sweep
         if self._serves:
-            if status.get("aof_enabled") and status.get("aof_last_bgrewrite_status") != "ok":
+            if any(state.get("aof_enabled") and state.get("aof_last_bgrewrite_status") != "ok" for state in states):
                 self._fail("the last rewrite failed")
             else:
                 self._prove()
@@ -56,7 +57,7 @@ class Rewrite:
         metrics.ERASURES.set(sum(map(len, found.values())))
         swept = {number: [each for each in some if each.swept] for number, some in found.items()}
         if self._clock() >= self._again and self._due([each for some in swept.values() for each in some]):
-            self._begin(swept, bool(status.get("aof_enabled")))
+            self._begin(swept)
 
     def _due(self, swept: list[Pending]) -> bool:
         if not swept:
@@ -65,11 +66,12 @@ class Rewrite:
         oldest = min(each.asked for each in swept)
         return oldest <= at_once or oldest <= self._clock() - self._settings.erasure_seconds
 
-    def _begin(self, swept: dict[int, list[Pending]], kept: bool) -> None:
+    def _begin(self, swept: dict[int, list[Pending]]) -> None:
         try:
-            if kept:
-                self._client.bgrewriteaof()
-            self._client.slowlog_reset()  # it quotes commands, and so visitors' ids
+            for server in connections.servers(self._client):
+                if server.info("persistence").get("aof_enabled"):
+                    server.bgrewriteaof()
+                server.slowlog_reset()  # it quotes commands, and so visitors' ids
         except ResponseError as error:
             self._fail(str(error))
             return

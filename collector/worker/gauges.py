@@ -2,7 +2,7 @@
 
 import shutil
 
-from collector import keys, metrics
+from collector import connections, keys, metrics
 from collector.archive.manifest import decode_file
 from collector.audience.columns import Columns
 from collector.connections import Redis
@@ -52,7 +52,7 @@ def archive(client: Redis, number: int) -> None:
 
 def installation(client: Redis, of: Installation, settings: Settings) -> None:
     """The server, the workers and the archive's disk."""
-    memory = client.info("memory")
+    memory = connections.memory(client)
     most = int(memory.get("maxmemory", 0))
     metrics.REDIS_BYTES.set(memory["used_memory"])
     metrics.REDIS_RESIDENT.set(memory["used_memory_rss"])

@@ -3,12 +3,11 @@
 import threading
 from collections.abc import Sequence
 
-from redis.exceptions import RedisError
-
 from collector import log, metrics
 from collector.clock import Clock
-from collector.connections import Redis
+from collector.connections import Redis, RedisFailure
 from collector.settings import Settings
+from collector.stream import scripts
 from collector.stream.partitions import Installation
 from collector.worker.chores import Chore, Duty
 
@@ -60,11 +59,11 @@ class Keeper:
         for duty in duties:
             try:
                 chore.do(duty)
-            except RedisError as error:  # not Unavailable: an OSError is the disk's
-                logger.warning("redis_unavailable", chore=chore.name, error=type(error).__name__)
-                stop.wait(1.0)
-                return
-            except Exception:
+            except Exception as error:
+                if isinstance(error, RedisFailure) and not scripts.failed(error):
+                    logger.warning("redis_unavailable", chore=chore.name, error=type(error).__name__)
+                    stop.wait(1.0)
+                    return
                 # A corrupt file or a full disk must not end the other chores, nor other partitions' shares.
                 metrics.CHORE_FAILURES.labels(chore.name).inc()
                 logger.exception("chore_failed", chore=chore.name, partition=duty.number)

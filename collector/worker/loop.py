@@ -12,7 +12,7 @@ from prometheus_client import start_http_server
 
 from collector import clock, connections, keys, log, metrics
 from collector.settings import Settings
-from collector.stream import read
+from collector.stream import read, scripts
 from collector.stream.partitions import Installation, open_installation
 from collector.worker import chores, poison
 from collector.worker.keeper import Keeper
@@ -117,7 +117,7 @@ class Worker:
         if fresh:
             now = int(self._clock())
             told = {str(number): orjson.dumps([now, round(took, 3)]) for number, took in fresh.items()}
-            self._client.hset(keys.FRESH, mapping=told)
+            scripts.drained(self._client, "HSET", keys.FRESH, *(part for pair in told.items() for part in pair))
 
     def _begin(self) -> None:
         for number in self._leases.owned - set(self._partitions):

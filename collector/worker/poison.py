@@ -7,7 +7,7 @@ from pathlib import Path
 
 from collector import log
 from collector.connections import Unavailable
-from collector.stream import read
+from collector.stream import read, scripts
 from collector.stream.dead import TooMany
 from collector.stream.read import Entry
 from collector.worker.partition import Partition
@@ -25,9 +25,9 @@ def apply(partition: Partition, entries: Sequence[Entry]) -> int:
     """
     try:
         return partition.apply(entries)
-    except (*Unavailable, TooMany):
-        raise
     except Exception as error:
+        if not _of_the_events(error):
+            raise
         logger.warning("batch_failed", partition=partition.number, events=len(entries), error=_named(error))
     before = len(entries)
     partition.reload()
@@ -50,15 +50,20 @@ def _put_aside(partition: Partition, entry: Entry) -> int:
         time.sleep(PAUSE)
         try:
             return partition.apply([entry])
-        except (*Unavailable, TooMany):
-            raise
         except Exception as error:
+            if not _of_the_events(error):
+                raise
             failed = type(error).__name__
             logger.warning(
                 "event_failed", partition=partition.number, id=entry.id.decode(), error=_named(error)
             )
             partition.reload()
     return partition.apply([entry], failed=failed)
+
+
+def _of_the_events(error: Exception) -> bool:
+    """Whether the events may be at fault: not when Redis does not answer, nor when too many were put aside."""
+    return scripts.failed(error) or not isinstance(error, (*Unavailable, TooMany))
 
 
 def _named(error: Exception) -> str:

@@ -16,20 +16,19 @@ export const strictest = (voices) => {
   if (speaking[0])
     for (const name of WORDS) {
       const said = speaking.map((words) => words[name] ?? 'denied');
-      merged[name] = said.includes('denied') ? 'denied' : said.find((word) => word !== 'granted') ?? 'granted';
+      merged[name] = said.reduce((one, other) => (one === 'denied' || other === 'granted' ? one : other));
     }
   return merged;
 };
 
-/** @param {() => void} wake called when wait_for_update ends */
+/** @param {() => void} wake called when wait_for_update is over */
 export const openChoice = (wake) => {
   /** @type {Words} */
   const defaults = {};
   /** @type {Words} */
   const updates = {};
   const choice = {
-    updated: false,
-    until: 0, // Unix milliseconds: the end of the wait for an update
+    until: 0, // Unix milliseconds: the end of the wait for an update; negative: there was one
 
     /** @type {Words} an update beats every default, whichever came first */
     words: {},
@@ -48,11 +47,10 @@ export const openChoice = (wake) => {
         else if (defaults[name] !== 'denied' && !(given.region && word === 'granted')) defaults[name] = word;
       }
       choice.words = { ...defaults, ...updates };
-      choice.updated ||= update;
-      if (choice.updated) choice.until = 0;
-      else if (given.wait_for_update > 0) {
+      if (update) choice.until = -1;
+      else if (choice.until >= 0 && given.wait_for_update > 0) {
         choice.until = time + given.wait_for_update;
-        setTimeout(wake, choice.until - Date.now());
+        setTimeout(wake, choice.until - Date.now() + 1); // timers may be early by a fraction
       }
     },
   };

@@ -2,8 +2,7 @@
 
 import { randomHex } from './random.js';
 
-const CLICK = /^(epik|fbclid|gclid|ttclid|li_fat_id|msclkid)$/;
-const CAMPAIGN = /^utm_[a-z_]{1,20}$/;
+const KEPT = /^(epik|fbclid|gclid|ttclid|li_fat_id|msclkid|utm_[a-z_]{1,20})$/;
 
 /**
  * What an advertisement left in the address, into the click ids of ad platforms and the campaign's words.
@@ -13,8 +12,7 @@ const CAMPAIGN = /^utm_[a-z_]{1,20}$/;
  */
 export const readCampaign = (search, clicks, utm) =>
   new URLSearchParams(search).forEach((value, name) => {
-    const kept = CLICK.test(name) ? clicks : CAMPAIGN.test(name) && utm;
-    if (value && kept) kept[name] = value;
+    if (value && KEPT.test(name)) (name.startsWith('utm_') ? utm : clicks)[name] = value;
   });
 
 /**

@@ -4,16 +4,11 @@ import { DROP, FULL, HOLD, LIMITED, SILENT } from './consent.js';
 
 /** @typedef {Record<string, any>} Tcf the tcData of `__tcfapi`, once it has an answer */
 /** @typedef {Record<string, any>} Gpp the pingData of `__gpp`, once it is ready */
+/** @typedef {{ tcf?: Tcf | null, gpp?: Gpp | null }} Said undefined without such a platform, null until it has an answer */
 
-/**
- * Whether the visitor has answered, or is known not to be asked.
- * @param {Tcf} data
- */
-export const answeredTcf = ({ gdprApplies, eventStatus }) =>
-  gdprApplies === false || (gdprApplies === true && /^(tcl|user)/.test(eventStatus));
-
-/** @param {Gpp} data */
-export const answeredGpp = ({ signalStatus }) => signalStatus === 'ready';
+/** Whether the visitor has answered, or is known not to be asked. @param {Tcf | Gpp} data */
+export const answered = ({ signalStatus, gdprApplies, eventStatus }) =>
+  signalStatus === 'ready' || (gdprApplies ? /^(tcl|user)/.test(eventStatus) : gdprApplies === false);
 
 /**
  * Purposes: 1 storage, 3 a profile for advertising, 7 measuring ads, 9 research. Legitimate interest is never asked.
@@ -42,17 +37,18 @@ export const voteOfTcf = (tcf, vendor) => {
  */
 export const voteOfGpp = (gpp, doubtful, tcf) => {
   if (!gpp) return gpp === null ? HOLD : SILENT;
-  const { parsedSections, supportedAPIs, applicableSections: ids } = gpp;
-  const names = Object.keys(parsedSections).filter(
-    (name) =>
-      !ids?.[0] || // where nobody said which apply, all do
-      ids.includes(0) ||
-      ids.some((/** @type {number} */ id) => supportedAPIs.includes(`${id}:${name}`)),
-  );
-  const text = names.map((name) => name + JSON.stringify(parsedSections[name])).join('"');
+  const { parsedSections, supportedAPIs, applicableSections: ids = [] } = gpp;
+  const names = /^0?$/.test(ids) // where nobody said which apply, all do
+    ? Object.keys(parsedSections)
+    : ids
+        .filter((/** @type {number} */ id) => id > 0) // -1: none does
+        .map((/** @type {number} */ id) =>
+          supportedAPIs.find((/** @type {string} */ api) => api.startsWith(id + ':'))?.replace(/.*:/, ''),
+        );
+  const text = names.map((/** @type {string} */ name) => name + JSON.stringify(parsedSections[name])).join('"');
   return (tcf === undefined && /tcfeuv2/.test(text)) || /"KnownChild\w*":[^"]*[1-9]/.test(text)
     ? DROP
-    : names.length < ids?.length || /tcf(?!euv2)|OptOut":3/.test(text)
+    : /tcf(?!euv2)|[^2]undefined|OptOut":3/.test(text)
       ? doubtful
       : /OptOut(Sale)?":"?[1Y]|"Gpc":(true|1)/.test(text) ? LIMITED : SILENT;
 };

@@ -9,44 +9,35 @@ const PAUSE = 1000; // milliseconds before the second attempt
 const SLOWEST = 60000; // milliseconds between attempts: a collector that is back is found within a minute or two
 const LONGEST = 3600000; // milliseconds that a Retry-After may ask for; a due time beyond is a clock put back
 
-/** @typedef {Record<string, string>} Shelf localStorage, or an object that is used like it */
-/** @typedef {import('./session.js').Held} Held */
 /** @typedef {{ events: any[], lost?: number, [more: string]: unknown }} Body as the wire has it */
-/** @typedef {[due: number, tries: number, body: Body]} Parcel as a shelf has it; due in Unix milliseconds */
-
-/** @param {Shelf} shelf oldest first: the time begins the key */
-const keysOf = (shelf) => Object.keys(shelf).filter((key) => key.startsWith(PREFIX)).sort();
-
-/** @param {Shelf} shelf @param {string} key @returns {Parcel} what cannot be read is thrown away, and empty */
-const open = (shelf, key) => {
-  try {
-    const parcel = JSON.parse(shelf[key]);
-    if (parcel[2].events) return parcel;
-  } catch {}
-  delete shelf[key];
-  return [0, 0, { events: [] }];
-};
 
 /**
  * @param {string} url
- * @param {(event: any, outcome: string, reason?: string, held?: Held) => void} tell hears each event's fate;
- *   outcome `retry` is not the last word
+ * @param {(event: any, outcome: string, reason?: string) => void} tell hears each event's fate; outcome `retry` is
+ *   not the last word
  */
 export const openOutbox = (url, tell) => {
-  /** @type {Shelf} */
-  const memory = {};
-  let shelves = [memory]; // the best first
+  /** @type {Record<string, string>} localStorage where consent and browser allow it, else memory: used alike */
+  let shelf = {};
+  let lasting = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
 
-  /** The device's own shelf, where it has one. @returns {Shelf} */
-  const device = () => {
-    try {
-      return localStorage || memory;
-    } catch {
-      return memory;
+  /**
+   * What waits, oldest first: the time begins the key. What cannot be read is thrown away.
+   * @returns {Generator<[key: string, due: number, tries: number, body: Body]>} due: Unix milliseconds
+   */
+  function* parcels() {
+    for (const key of Object.keys(shelf).filter((key) => key.startsWith(PREFIX)).sort()) {
+      /** @type {any} */
+      let parcel;
+      try {
+        parcel = JSON.parse(shelf[key]);
+      } catch {}
+      if (parcel?.[2]?.events) yield /** @type {any} */ ([key, ...parcel]);
+      else delete shelf[key];
     }
-  };
+  }
 
   /** @param {number} wait milliseconds */
   const later = (wait) => {
@@ -56,103 +47,96 @@ export const openOutbox = (url, tell) => {
 
   /**
    * Throws where the shelf has no room.
-   * @param {Shelf} shelf @param {string} key @param {number} tries @param {Body} body
-   * @param {boolean} [leaving] @param {Held[]} [held] the events as the page gave them
+   * @param {string} key @param {number} tries @param {Body} body
    * @returns {Promise<unknown>} whether it is to be tried again
    */
-  const attempt = (shelf, key, tries, body, leaving, held = []) => {
+  const attempt = (key, tries, body) => {
     /** @param {number} wait @param {number} tries */
     const put = (wait, tries) => {
       shelf[key] = JSON.stringify([Date.now() + wait, tries, body]);
     };
     put(PATIENCE, tries); // until then no other page tries it, also where there are no locks
-    return send(url, body, leaving).then((answer) => {
+    return send(url, body).then((answer) => {
       outbox.optout ||= answer.optout;
-      const again = body.events.filter((event, index) => {
+      body.events = body.events.filter((event, index) => {
         const { outcome, reason } = answer.results?.[index] || answer;
-        tell(event, outcome, reason, held[index]);
+        tell(event, outcome, reason);
         return outcome === 'retry';
       });
-      // What a beacon took stays on the device: a later page sends it again, and the collector knows the repeat.
-      if (!(key in shelf) || (answer.outcome === 'sent' && shelf !== memory)) return;
+      if (!(key in shelf)) return;
+      if (body.events[0] || answer.outcome === 'retry') {
+        const wait = Math.max(Math.min(answer.after * 1000 || 0, LONGEST), Math.min(PAUSE * 2 ** tries, SLOWEST));
+        // So that the pages of an outage do not come back all at once; whole, to take no more room than before.
+        const jittered = Math.ceil(wait * (1 + Math.random() / 2));
+        later(jittered);
+        put(jittered, tries + 1);
+        return true;
+      }
       delete shelf[key];
-      if (!again[0] && answer.outcome !== 'retry') return;
-      body.events = again;
-      const wait =
-        Math.max(Math.min(answer.after * 1000 || 0, LONGEST), Math.min(PAUSE * 2 ** tries, SLOWEST)) *
-        (1 + Math.random() / 2); // so that the pages of an outage do not come back all at once
-      put(wait, tries + 1);
-      later(wait);
-      return true;
     });
   };
 
   const work = async () => {
     let next = 0;
-    for (const shelf of shelves)
-      for (const key of keysOf(shelf)) {
-        const [due, tries, body] = open(shelf, key);
-        const wait = due - Date.now();
-        if (wait > 0 && wait < 2 * LONGEST) next = Math.min(next || wait, wait);
-        else if (key in shelf && (await attempt(shelf, key, tries, body))) return;
-      }
+    for (const [key, due, tries, body] of parcels()) {
+      const wait = due - Date.now();
+      if (wait > 0 && wait < 2 * LONGEST) next = Math.min(next || wait, wait);
+      else if (await attempt(key, tries, body)) return;
+    }
     if (next) later(next);
   };
 
-  /** One page at a time. http pages have no locks: there the due time of a parcel under way is all. */
-  const drain = async () => {
-    for (const run of [() => navigator.locks.request(PREFIX, work), work])
-      try {
-        return await run();
-      } catch {}
-  };
+  /** One page at a time. http pages have no locks: nor have sandboxed frames: there the due time of a parcel under way is all. */
+  const drain = () => (navigator.locks ? navigator.locks.request(PREFIX, work).catch(work) : work());
 
   const outbox = {
     /** @type {string | null | undefined} the collector's word on an opt-out */
     optout: '',
 
     /**
-     * Whether bodies may stay on the device. The first yes also sends what earlier pages left there.
+     * Whether bodies may stay on the device. A first yes puts those of memory there, and sends what earlier
+     * pages left.
      * @param {boolean} allowed
      */
     allow(allowed) {
-      if (allowed !== !shelves[1]) return;
-      shelves = allowed ? [device(), memory] : [memory];
-      drain();
+      if (allowed === lasting) return;
+      lasting = allowed;
+      try {
+        shelf = allowed ? Object.assign(localStorage, shelf) : {};
+      } catch {} // blocked: memory
+      later(0);
     },
 
-    /** Puts down, then sends at once. @param {Body} body @param {Held[]} held @param {boolean} [leaving] */
-    post(body, held, leaving) {
-      for (const shelf of shelves)
-        try {
-          let size = 0;
-          for (const key of keysOf(shelf).reverse())
-            if ((size += shelf[key].length) > ROOM) {
-              const { events, lost = 0 } = open(shelf, key)[2];
-              events.forEach((event) => tell(event, 'lost', 'too many wait'));
-              body.lost = (body.lost || 0) + events.length + lost;
-              delete shelf[key];
-            }
-          return attempt(shelf, PREFIX + Date.now() + randomHex(), 0, body, leaving, held);
-        } catch {} // the device has no room: memory
-    },
-
-    /** What only memory holds goes by beacon while the page goes away. */
-    leave() {
-      for (const key of keysOf(memory)) {
-        const [, tries, body] = open(memory, key);
-        if (tries) attempt(memory, key, tries, body, true);
+    /** Puts down, then sends at once. @param {Body} body */
+    post(body) {
+      const key = PREFIX + Date.now() + randomHex();
+      try {
+        let size = 0;
+        for (const [old, , , { events, lost = 0 }] of [...parcels()].reverse())
+          if ((size += shelf[old].length) > ROOM) {
+            events.forEach((event) => tell(event, 'lost', 'too many wait'));
+            body.lost = (body.lost || 0) + events.length + lost;
+            delete shelf[old];
+          }
+        attempt(key, 0, body);
+      } catch {
+        shelf = {}; // the device has no room
+        attempt(key, 0, body);
       }
     },
 
     /** Forgets everything, on the device too. */
     clear() {
-      for (const shelf of [device(), memory]) for (const key of keysOf(shelf)) delete shelf[key];
-      shelves = [memory];
+      try {
+        shelf = localStorage || {};
+      } catch {}
+      for (const [key] of parcels()) delete shelf[key];
+      shelf = {};
+      lasting = false;
     },
 
     /** Events that wait for the collector, as far as this page may look. */
-    size: () => shelves.flatMap((shelf) => keysOf(shelf).flatMap((key) => open(shelf, key)[2].events)).length,
+    size: () => [...parcels()].flatMap(([, , , body]) => body.events).length,
   };
   return outbox;
 };

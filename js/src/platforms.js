@@ -1,15 +1,14 @@
 /** The consent platforms of the page: `__tcfapi`, `__gpp`, and the Consent Mode calls in Google's dataLayer. */
 
-import { answeredGpp, answeredTcf } from './iab.js';
+import { answered } from './iab.js';
 
 /**
  * @param {(action: any, words: any) => void} hear called for each Consent Mode call of the page
  * @param {() => void} wake called when a platform has something new to say
- * @returns what they say now; asked before every decision, because a platform may arrive after the tag.
- *   undefined: there is no such platform; null: it has no answer yet
+ * @returns what they say now; asked before every decision, because a platform may arrive after the tag
  */
 export const openPlatforms = (hear, wake) => {
-  /** @type {{ tcf?: import('./iab.js').Tcf | null, gpp?: import('./iab.js').Gpp | null }} */
+  /** @type {import('./iab.js').Said} */
   const said = {};
   /** @type {unknown} */
   let heard;
@@ -23,9 +22,9 @@ export const openPlatforms = (hear, wake) => {
 
   /**
    * @param {'tcf' | 'gpp'} name @param {any} platform of the page, if it has one
-   * @param {(data: any) => boolean} answered @param {number[]} version
+   * @param {number[]} version
    */
-  const ask = (name, platform, answered, ...version) => {
+  const ask = (name, platform, ...version) => {
     // Names in a page may be anybody's: an element with such an id is one too.
     if (typeof platform !== 'function' || name in said) return;
     said[name] = null;
@@ -48,8 +47,8 @@ export const openPlatforms = (hear, wake) => {
         return push.apply(dataLayer, entries);
       };
     }
-    ask('tcf', __tcfapi, answeredTcf, 2);
-    ask('gpp', __gpp, answeredGpp);
+    ask('tcf', __tcfapi, 2);
+    ask('gpp', __gpp);
     return said;
   };
 };

@@ -11,11 +11,10 @@ import { browserSignals } from './signals.js';
 import { BODY_LIMIT } from './transport.js';
 import { forgetVisitor, keepVisitor, readVisitor } from './visitor.js';
 
-/** @typedef {{ event: any, callback?: any, why?: string }} Held an event, and why it waits */
-
 const MOST_HELD = 1000; // a page that tracks every scroll must not fill the memory while a banner stays unanswered
 const LOOK = 1000; // milliseconds between looks for a consent platform that came late, while events are held
 const NOTES = 50; // what status tells
+const WHY = Symbol(); // by which an event knows why it is held, and JSON does not
 
 /**
  * Nothing that fails here may show in the page: a callback's own fault, an unknown word, data that is no JSON.
@@ -44,7 +43,7 @@ export const openSession = (collector) => {
   const clicks = {};
   /** @type {Record<string, string>} */
   const utm = {};
-  /** @type {Held[]} */
+  /** @type {any[]} events, with the page's function that waits for their fate: JSON leaves it out */
   const held = [];
   let hashing = (async () => {})();
   let consented = false; // full consent was there on this page, so that there is something to withdraw
@@ -61,20 +60,21 @@ export const openSession = (collector) => {
   /** @param {string} line */
   const print = (line) => console.info('[collector] ' + line);
 
-  /** What became of an event, for the developer. @param {string} event @param {string} outcome @param {string} [reason] */
+  /** What became of an event, for the developer. @param {string} event @param {string} outcome @param {string | undefined} reason */
   const note = (event, outcome, reason) => {
-    const line = `${event}: ${outcome}` + (reason ? ', ' + reason : '');
+    const line = `${event}: ${outcome}, ${reason}`;
     if (notes.push(line) > NOTES) notes.shift();
     if (loud) print(line);
   };
 
   /** An event's fate, to the page too where its callback still waits. @type {Parameters<typeof openOutbox>[1]} */
-  const tell = ({ event }, outcome, reason, item) => {
-    note(event, outcome, reason);
-    /** @type {Record<string, string | undefined>} */
+  const tell = (event, outcome, reason) => {
+    note(event.event, outcome, reason);
+    const { callback } = event;
+    delete event.callback; // one answer to the page, of several tags and attempts
+    /** @type {Record<string, string | undefined>} in the words of docs/outcomes.md */
     const failures = { dropped: 'consent_denied', retry: 'unavailable', refused: reason };
-    const failure = failures[outcome];
-    safely(() => item?.callback(!failure, failure || reason));
+    safely(() => callback(!failures[outcome], failures[outcome] || reason));
   };
 
   /** Once this tick's commands are heard. Not by name: the page's `Promise` may be anybody's. */
@@ -86,68 +86,54 @@ export const openSession = (collector) => {
 
   const voices = [0, 0, 0].map(() => openChoice(later));
   const [own, google, simple] = voices; // collect('consent'), gtag('consent'), setconsent
-  const platforms = openPlatforms((action, words) => safely(() => google.call(action, words, Date.now())), later);
+  const heard = openPlatforms((action, words) => safely(() => google.call(action, words, Date.now())), later);
   const outbox = openOutbox(collector + '/v1/events', tell);
 
-  /** @returns {import('./consent.js').Signals} */
-  const signals = () => {
-    const { tcf, gpp } = platforms();
+  const judge = () => {
+    const platforms = heard();
+    const { tcf, gpp } = platforms;
     const words = strictest(voices.map((voice) => voice.words));
-    return {
-      said: {
-        ...words,
-        ...browserSignals(),
-        opt_out_type: optOutType,
-        gdpr: tcf?.gdprApplies,
-        tcf: tcf?.tcString,
-        gpp: gpp?.gppString,
-        gpp_sid: gpp?.applicableSections,
-      },
-      waiting:
-        voices.some((voice) => Date.now() < voice.until) ||
-        // A default that denies is the answer until there is one: beside a platform that still asks, it waits.
-        (!!words.ad_storage && [tcf, gpp].includes(null) && !voices.some((voice) => voice.updated)),
-      tcf,
-      gpp,
+    const said = {
+      ...words,
+      ...browserSignals(),
+      opt_out_type: optOutType,
+      gdpr: tcf?.gdprApplies,
+      tcf: tcf?.tcString,
+      gpp: gpp?.gppString,
+      gpp_sid: gpp?.applicableSections,
     };
+    const waiting =
+      voices.some((voice) => Date.now() < voice.until) ||
+      // A default that denies is the answer until there is one: beside a platform that still asks, it waits.
+      (!!words.ad_storage && [tcf, gpp].includes(null) && !voices.some((voice) => voice.until < 0));
+    return /** @type {const} */ ([said, ...decide(said, waiting, platforms, options.regime, options.vendor)]);
   };
 
-  /** @param {import('./consent.js').Signals} spoken */
-  const verdictOn = (spoken) => decide(spoken, options.regime, options.vendor);
-
   /** @param {string} why */
-  const forget = (why) => held.splice(0).forEach((item) => tell(item.event, 'dropped', why, item));
+  const forget = (why) => held.splice(0).forEach((event) => tell(event, 'dropped', why));
 
   /**
    * In as many bodies as a browser still carries while the page goes away.
    * @param {object} consent
-   * @param {Held[]} items
+   * @param {any[]} events
    * @param {string | undefined} visitor
-   * @param {boolean} [leaving]
    * @param {object} [more]
    */
-  const post = (consent, items, visitor, leaving, more = { user_data: { ...user }, click_ids: { ...clicks } }) => {
-    const events = items.map((item) => item.event);
-    const half = items.length >> 1;
+  const post = (consent, events, visitor, more = { user_data: { ...user }, click_ids: { ...clicks } }) => {
+    const half = events.length >> 1;
     if (half && JSON.stringify(events).length > BODY_LIMIT)
-      for (const part of [items.slice(0, half), items.slice(half)]) post(consent, part, visitor, leaving);
-    else
-      [...tags].forEach((tag, index) =>
-        outbox.post({ tag, visitor, consent, ...more, events }, index ? [] : items, leaving), // one answer to the page
-      );
+      for (const part of [events.slice(0, half), events.slice(half)]) post(consent, part, visitor);
+    else for (const tag of tags) outbox.post({ tag, visitor, consent, ...more, events });
   };
 
   /**
    * Decides for all that is held, at once and late: commands of the same tick have all been heard by then,
    * whatever their order. Before a decision for it, no cookie is read or written.
-   * @param {boolean} [leaving]
    */
-  const flush = (leaving) =>
+  const flush = () =>
     safely(() => {
       if (!tags.size || document.prerendering) return;
-      const spoken = signals();
-      const { said } = spoken;
-      const [verdict, why] = verdictOn(spoken);
+      const [said, verdict, why] = judge();
       // A denial after consent is a withdrawal, however it is said.
       withdrawing ||= consented && verdict === DROP && (why === 'TCF' || said.ad_storage === 'denied');
       if (withdrawing) {
@@ -155,8 +141,8 @@ export const openSession = (collector) => {
         outbox.clear();
         forgetVisitor();
         if (visitor || consented) {
-          note('withdrawal', 'sent');
-          post(said, [], visitor, leaving, { withdraw: true });
+          note('withdrawal', 'sent', why);
+          post(said, [], visitor, { withdraw: true });
         }
         withdrawing = consented = false;
       }
@@ -165,16 +151,16 @@ export const openSession = (collector) => {
       if (verdict === DROP) forget(why);
       if (!held[0]) return;
       if (verdict === HOLD) {
-        for (const item of held) if (item.why !== why) note(item.event.event, 'held', (item.why = why));
+        for (const event of held) if (event[WHY] !== why) note(event.event, 'held', (event[WHY] = why));
         clearTimeout(looking);
         looking = setTimeout(flush, LOOK);
-      } else post(said, held.splice(0), verdict === FULL ? keepVisitor() : readVisitor(), leaving);
+      } else post(said, held.splice(0), verdict === FULL ? keepVisitor() : readVisitor());
     });
 
   /** @param {any} given */
   const identify = (given) => {
     const { external_id } = given;
-    if (external_id !== undefined) user.external_id = external_id;
+    if (external_id !== undefined) user.external_id = external_id || undefined;
     optOutType = given.opt_out_type ?? optOutType;
     for (const name of /** @type {const} */ (['em', 'ph'])) {
       const value = given[name];
@@ -182,17 +168,18 @@ export const openSession = (collector) => {
       user[name] = undefined; // an event that cannot wait goes without, never with the last person's
       hashing = hashing.then(async () => {
         user[name] = await hashed(name, value);
-        if (value && !user[name]) note(name, 'left out');
+        if (value && !user[name]) note(name, 'refused', 'malformed, or no https');
       });
     }
   };
 
-  /** @param {number} time @param {unknown} name @param {unknown} data @param {unknown} [callback] */
+  /** @param {number} time @param {unknown} name @param {unknown} data @param {any} [callback] */
   const add = (time, name, data, callback) => {
     readCampaign(location.search, clicks, utm);
     // As JSON has it, now: the page may change its object.
     const event = JSON.parse(JSON.stringify(shapeEvent(name, data, time, location.href, referrer, utm)));
-    if (held.length < MOST_HELD) held.push({ event, callback });
+    event.callback = (/** @type {any[]} */ ...fate) => callback(...fate);
+    if (held.length < MOST_HELD) held.push(event);
   };
 
   /** @param {number} time @param {unknown} [data] @param {any} [callback] */
@@ -201,18 +188,17 @@ export const openSession = (collector) => {
     // An application's address was counted as soon as it changed: the page's own call is the same visit.
     if (automatic && page === counted) return callback?.(true, 'counted');
     if (counted && page !== counted) referrer = counted;
-    if (!counted && options.spa !== false)
-      safely(() =>
-        watchRoute(() => {
-          if (pageOf(location.href) === counted) return;
-          visit(Date.now());
-          automatic = true;
-          flush();
-        }),
-      );
+    const first = !counted;
     counted = page;
     automatic = false;
     add(time, 'pagevisit', data, callback);
+    if (first && options.spa !== false)
+      watchRoute(() => {
+        if (pageOf(location.href) === counted) return;
+        visit(Date.now());
+        automatic = true;
+        flush();
+      });
   };
 
   /** @type {Record<string, (time: number, ...args: any[]) => void>} */
@@ -237,13 +223,12 @@ export const openSession = (collector) => {
     },
     consent: (time, action, words) => own.call(action, words, time),
     status(_, callback) {
-      const spoken = signals();
-      const [verdict, why] = verdictOn(spoken);
+      const [{ gpc }, verdict, why] = judge();
       callback({
         tag: [...tags].join(' '),
         consent: ['full', 'limited', 'hold', 'drop'][verdict],
         why,
-        gpc: spoken.said.gpc,
+        gpc,
         optout: outbox.optout,
         held: held.length,
         queued: outbox.size(),
@@ -256,12 +241,8 @@ export const openSession = (collector) => {
     },
   };
 
-  const leave = () => flush(true);
-  addEventListener('pagehide', () => {
-    leave();
-    outbox.leave();
-  });
-  addEventListener('visibilitychange', leave); // coming back into view has nothing left to send
+  addEventListener('pagehide', flush);
+  addEventListener('visibilitychange', flush); // coming back into view has nothing left to send
   document.addEventListener('prerenderingchange', later);
 
   return ([time, [word, ...args]]) => {

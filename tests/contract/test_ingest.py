@@ -789,6 +789,17 @@ def test_every_fate_is_counted(shop: Shop) -> None:
     assert 'route="/v1/events",status="200"' in shop.browser.get("/metrics").text
 
 
+def test_what_a_tag_had_to_drop_is_counted_once_it_is_heard(shop: Shop) -> None:
+    def counted() -> float:
+        return REGISTRY.get_sample_value("collector_tag_lost_events_total") or 0
+
+    before = counted()
+    shop.post(lost=3)
+    for nonsense in (-1, "7", True, 1.5, 10**9, None):
+        assert reasons(shop.post(lost=nonsense)) == ["accepted full"]
+    assert counted() - before == 3
+
+
 def test_ready_and_alive(shop: Shop, redis: connections.Redis) -> None:
     assert shop.browser.get("/healthz").status_code == 200
     assert shop.browser.get("/readyz").json()["reasons"] == []

@@ -19,7 +19,9 @@ def main() -> None:
             except httpx.HTTPError as error:
                 told, well = type(error).__name__, False
             missing += not well
-            sys.stdout.write(f"{'ok  ' if well else 'GONE'}  {told:>5}  {link}  ({', '.join(sorted(set(pages)))})\n")
+            sys.stdout.write(
+                f"{'ok  ' if well else 'GONE'}  {told:>5}  {link}  ({', '.join(sorted(set(pages)))})\n"
+            )
     sys.exit(min(missing, 1))
 
 

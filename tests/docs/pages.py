@@ -73,7 +73,12 @@ def _plain(inline: Token) -> str:
 
 PAGES = [
     Page(path)
-    for path in (*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md")
+    for path in (
+        *sorted(DOCS.rglob("*.md")),
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "CHANGELOG.md",
+    )
 ]
 
 

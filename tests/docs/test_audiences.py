@@ -34,7 +34,9 @@ def cases() -> list[Case]:
             lines = [line.partition(" ") for line in told.text.splitlines()]
             assert {word for word, _, _ in lines} <= {"in", "out"}, told
             found.append(
-                Case(rule.title, json.loads(rule.text), {text.strip(): word == "in" for word, _, text in lines})
+                Case(
+                    rule.title, json.loads(rule.text), {text.strip(): word == "in" for word, _, text in lines}
+                )
             )
     return found
 
@@ -54,7 +56,9 @@ def events(text: str) -> list[dict[str, Any]]:
 
 def test_the_page_has_its_cases() -> None:
     assert len(cases()) >= 16
-    assert all(len(set(case.visitors.values())) == 2 for case in cases()), "each shows somebody in and somebody out"
+    assert all(len(set(case.visitors.values())) == 2 for case in cases()), (
+        "each shows somebody in and somebody out"
+    )
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.title)

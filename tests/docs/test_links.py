@@ -32,7 +32,11 @@ def test_every_link_within_leads_somewhere(page: Page) -> None:
             continue
         target, _, anchor = link.partition("#")
         path = Path(page.path.parent, target).resolve() if target else page.path
-        if not path.exists() or not path.is_relative_to(ROOT) or (anchor and anchor not in pages[path].anchors):
+        if (
+            not path.exists()
+            or not path.is_relative_to(ROOT)
+            or (anchor and anchor not in pages[path].anchors)
+        ):
             lost.append(link)
     assert lost == []
 

@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.conftest import PATIENCE, Start
+from tests.conftest import Start
 from tests.docs.pages import DOCS, ROOT, Fence, Page
 
 HERE = Path(__file__).parent
 COLLECTOR, SHOP = "http://127.0.0.1:8000", "localhost:3000"
 COMMANDS = str(Path(sys.executable).parent)
+READY = 60.0  # seconds for what takes a moment, on a machine that runs other tests beside
 
 
 class Site(SimpleHTTPRequestHandler):
@@ -31,21 +32,29 @@ class Site(SimpleHTTPRequestHandler):
         pass
 
 
+# What one block sets the next one has, as in a terminal.
+BEFORE = "set -eoa pipefail; [ ! -f shell ] || . ./shell; "
+AFTER = "declare -p PATH TAG KEY ID > shell 2> /dev/null || true"
+
+
 class Terminal(NamedTuple):
-    """A shell in a folder beside a running `up`, with the pages' addresses put right; what one block sets, the next has."""
+    """A shell in a folder beside a running `up`. The pages' addresses become those of the test."""
 
     folder: Path
     collector: str
     shop: str
 
     def paste(self, text: str) -> str:
+        """What it prints; fails when it fails."""
         text = text.replace(COLLECTOR, self.collector).replace(SHOP, self.shop)
-        remembered = self.folder / "shell"
-        script = f"set -eo pipefail; set -a; [ ! -f {remembered} ] || . {remembered}\n{text}\nset +a; declare -p PATH TAG KEY ID 2>/dev/null > {remembered} || true"
         ran = subprocess.run(
-            ["bash", "-c", script],
+            ["bash", "-c", f"{BEFORE}\n{text}\n{AFTER}"],
             cwd=self.folder,
-            env={**os.environ, "PATH": f"{COMMANDS}:{os.environ['PATH']}", "COLLECTOR_PORT": self.collector.rpartition(":")[2]},
+            env={
+                **os.environ,
+                "PATH": f"{COMMANDS}:{os.environ['PATH']}",
+                "COLLECTOR_PORT": self.collector.rpartition(":")[2],
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -59,11 +68,17 @@ class Terminal(NamedTuple):
         for place, fence in enumerate(fences):
             if fence.language != "sh":
                 continue
-            said = fences[place + 1] if place + 1 < len(fences) and fences[place + 1].language == "text" else None
-            end = time.monotonic() + PATIENCE
+            said = (
+                fences[place + 1]
+                if place + 1 < len(fences) and fences[place + 1].language == "text"
+                else None
+            )
+            end = time.monotonic() + READY
             printed = self.paste(fence.text)
             while said and not _same(said.text, printed):  # an audience takes a moment to be ready
-                assert time.monotonic() < end, f"line {said.line} promises\n{said.text}\nand it printed\n{printed}"
+                assert time.monotonic() < end, (
+                    f"line {said.line} promises\n{said.text}\nand it printed\n{printed}"
+                )
                 time.sleep(0.5)
                 printed = self.paste(fence.text)
 
@@ -99,13 +114,18 @@ def test_each_of_three_newcomers_gets_there_by_the_quickstart(terminal: Terminal
     marketer = next(place for place, fence in enumerate(fences) if fence.title.startswith("Marketer"))
     terminal.follow(fences[:marketer])
     visit(f"http://{terminal.shop}/")
-    end = time.monotonic() + PATIENCE
-    while set(json.loads(terminal.paste(fences[marketer - 1].text))["last_events"]) != {"pagevisit", "addtocart"}:
+    end = time.monotonic() + READY
+    while {seen["event"] for seen in _health(terminal, fences[marketer - 1])} != {"pagevisit", "addtocart"}:
         assert time.monotonic() < end, "health does not tell of the page's events"
     terminal.follow(fences[marketer:])
     (program,) = (fence for fence in Page(DOCS / "audiences.md").fences if fence.language == "python")
     (terminal.folder / "conversion.py").write_text(program.text.replace(COLLECTOR, terminal.collector))
     assert terminal.paste(f"{sys.executable} conversion.py") == "1 of 4 bought\n"
+
+
+def _health(terminal: Terminal, asked: Fence) -> list[dict[str, str]]:
+    told: list[dict[str, str]] = json.loads(terminal.paste(asked.text))["last_events"]
+    return told
 
 
 def visit(page: str) -> None:

@@ -167,6 +167,37 @@ test('accept, cart, audience +1, checkout, audience −1, withdraw, gone', async
   await page.context().close();
 });
 
+test('the network is cut in the middle of a checkout, the tab closed, and reopened later: the order arrives once', async () => {
+  const { page, shop, visitor, cart, log, mood, at } = await enter();
+  const context = page.context();
+  await shop.locator('[data-accept]').click();
+  await mood('consent given');
+  await cart('Moss Boot');
+  await log('stored, counts in audiences');
+  const id = await visitor();
+  const { tag } = await audience('Left a cart');
+  const orders = async () => (await ask(`/v1/visitors/${id}?tag=${tag}`)).events.filter(({ event }) => event === 'checkout');
+
+  await shop.locator('.bag').click();
+  let met = 0;
+  await context.route(COLLECTOR + '/v1/events', (route) => (met++, route.abort('internetdisconnected')));
+  await shop.getByText('Check out').click();
+  await shop.getByText('Place the order').click();
+  await at('/shop/thanks');
+  await until(() => met > 0, 'order on a line that is cut');
+  await until(() => page.evaluate(() => Object.values(localStorage).join().includes('checkout_')), 'order on the device');
+  await page.close();
+  assert.deepEqual(await orders(), []);
+
+  await context.unroute(COLLECTOR + '/v1/events');
+  const later = await context.newPage();
+  await later.goto(SHOP);
+  await until(async () => (await orders()).length > 0, 'order');
+  await until(() => later.evaluate(() => !Object.keys(localStorage).some((key) => key.startsWith('_collector_q'))), 'empty queue');
+  assert.equal((await orders()).length, 1);
+  await context.close();
+});
+
 /** Opens the choices of the banner and grants an id on the device, and nothing else. */
 const grantStorageAlone = async (shop) => {
   await shop.locator('[data-choose]').click();

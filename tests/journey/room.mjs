@@ -33,3 +33,15 @@ export const signIn = async (page, { login, password } = ANNA) => {
   await page.locator('#password').fill(password);
   await page.getByRole('button', { name: 'Sign in', exact: true }).click();
 };
+
+/** A browser of its own: what it complains of, and what it asks of others than the collector, is in `wrong`. */
+export const enter = async (browser, options = {}) => {
+  const context = await browser.newContext({ locale: 'en-GB', reducedMotion: 'reduce', ...options });
+  const page = await context.newPage();
+  const wrong = [];
+  page.on('pageerror', (error) => wrong.push(error.message));
+  page.on('dialog', (dialog) => wrong.push(dialog.message()));
+  page.on('console', (message) => message.type() === 'error' && wrong.push(message.text()));
+  page.on('request', (request) => /^(http|ws)/.test(request.url()) && new URL(request.url()).origin !== COLLECTOR && wrong.push(request.url()));
+  return { context, page, wrong };
+};

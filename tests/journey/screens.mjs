@@ -19,8 +19,8 @@ const take = async (chosen, state) => {
         await page.goto(ROOT + path);
         if (await page.locator('tr[data-row]').count()) await page.locator('.live[data-state="on"]').waitFor();
         for (const selector of clicks) await page.locator(selector).first().click();
-        await page.locator('.waiting, .counting').first().waitFor({ state: 'detached' });
-        await page.screenshot({ path: join(process.env.INTO, `${name}-${size}-${colorScheme}.png`), fullPage: true });
+        while (await page.locator('.waiting, .counting').count()) await page.waitForTimeout(100); // parts that come later
+        await page.screenshot({ path: join(process.env.INTO, `${name}-${size}-${colorScheme}.png`) });
       }
       await context.close();
     }

@@ -16,7 +16,7 @@ from collector import connections
 from collector.embedded import Embedded
 from collector.settings import Settings, load
 from tests.conftest import Live
-from tests.journey.room import ADMIN_KEY, furnish
+from tests.journey.room import ADMIN_KEY, AUDIENCES, furnish
 from tests.journey.watched import staff, watch
 
 HERE = Path(__file__).parent
@@ -64,7 +64,7 @@ def furnished() -> Iterator[tuple[str, str]]:
             parts, shop = furnish(client, settings)
             watch(parts, shop)
             staff(client, parts.now)
-            first = parts.registry.all()[0].id
+            first = next(each.id for each in parts.registry.all() if each.name == AUDIENCES[0][0])
         environment = {
             "COLLECTOR_REDIS_URL": server.url,
             "COLLECTOR_DATA_DIR": str(settings.data_dir),

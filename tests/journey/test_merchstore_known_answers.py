@@ -2,7 +2,10 @@
 
 import csv
 import gzip
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -55,6 +58,7 @@ class Shop:
 
     def __init__(self, http: httpx.Client, folder: Path) -> None:
         self._http = http
+        self.url = str(http.base_url).rstrip("/")
         self._folder = folder
         self.true, self.shifted = self.tag("true"), self.tag("shifted")
         self.before = self.audience(self.shifted, LEFT)
@@ -144,6 +148,21 @@ def brute_force(rows: list[Row], rule: dict[str, Any], days: int, at: int) -> in
     )
 
 
+class Last(dict[str, int]):
+    """Visitor → the last second at which the event happened."""
+
+    def __init__(self, rows: list[Row], event: str, at: int) -> None:
+        super().__init__()
+        for row in rows:
+            if row.event == event and row.time <= at:
+                self[row.visitor] = max(row.time, self.get(row.visitor, 0))
+
+
+def left_since(carts: Last, buys: Last, low: int) -> set[str]:
+    """Who has put something in the cart since that second, and not bought since it."""
+    return {who for who, last in carts.items() if last >= low and buys.get(who, 0) < low}
+
+
 def moved(shop: Shop, rows: list[Row], last: int) -> list[Row]:
     return [row._replace(time=row.time + shop.end_at - last) for row in rows]
 
@@ -194,6 +213,41 @@ def test_counts_and_event_data_have_their_known_sizes(
     assert brute_force(rows, rule, 30, int(parse_iso(END))) == known
     size, at = shop.size(shop.ready(shop.shifted, rule))
     assert size == brute_force(shifted, rule, 30, at)
+
+
+def test_from_first_run_to_an_exported_abandoned_cart_audience_in_the_browser(
+    shop: Shop, shifted: list[Row], tmp_path: Path
+) -> None:
+    """Its size, its curve at every point, and the exported visitors are those of the file."""
+    node = shutil.which("node")
+    assert node, "The browser test needs Node 20 or later."
+    ran = subprocess.run(
+        [node, str(Path(__file__).with_name("abandoned_cart.mjs"))],
+        env={
+            **os.environ,
+            "COLLECTOR": shop.url,
+            "KEY": "k",
+            "SHOP": shop.shifted,
+            "FOUND": str(tmp_path / "found.json"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    print(ran.stdout)  # noqa: T201 (how long it took)
+    found = json.loads((tmp_path / "found.json").read_text())
+    carts, buys = Last(shifted, "addtocart", found["at"]), Last(shifted, "checkout", found["at"])
+    brute = [left_since(carts, buys, found["at"] - days * DAY) for days in range(1, 541)]
+    assert [len(some) for some in brute] == found["curve"]
+    assert len(brute[29]) == brute_force(shifted, LEFT, 30, found["at"]) == found["curve"][29]
+    # The page, the preview and the file are of other seconds than the curve.
+    moments = [left_since(carts, buys, at - 30 * DAY) for at in range(found["began"], found["until"] + 1)]
+    assert set(found["members"]) in moments
+    assert len(found["members"]) == len(set(found["members"]))
+    assert {found["preview"], found["size"]} <= {len(some) for some in moments}
+    # The file ends minutes before midnight, and the shop's README counts from midnight on.
+    assert abs(len(brute[29]) - KNOWN[30][2]) <= 30
 
 
 def test_the_same_file_again_changes_nothing(shop: Shop, shifted: list[Row]) -> None:

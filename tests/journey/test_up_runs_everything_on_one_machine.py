@@ -7,6 +7,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -99,6 +100,15 @@ def test_it_starts_everything_and_stops_it_cleanly(
     await_end(list(running.values()))
     assert "Traceback" not in live.text
     assert not (folder / "redis.url").exists()
+
+
+def test_a_snippet_names_the_port_that_up_was_given(start: Start, folder: Path) -> None:
+    live = started(start, folder)
+    tag = shown(live, "Tag")
+    command = [sys.executable, "-m", "collector", "tag", "snippet", tag, "--data-dir", str(folder)]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("COLLECTOR_")}
+    printed = subprocess.run(command, env=clean, capture_output=True, text=True, check=True).stdout
+    assert f"{url(live)}/tag.js" in printed
 
 
 def test_a_second_run_finds_everything_as_the_first_left_it(start: Start, folder: Path) -> None:

@@ -30,9 +30,9 @@ def watch(parts: Parts, tag: str) -> None:
     """Fates of eight days and of an hour, a feed, opt-outs and a withdrawal, and two dead letters."""
     chance = random.Random(3)
     end = parts.now
-    for back in range(7, -1, -1):
+    for back in range(7, 0, -1):
         parts.now = end - back * DAY
-        _count(parts, tag, chance.uniform(0.6, 1.3), [])
+        _count(parts, tag, chance.uniform(12, 26), [])
     for minute in range(59, -1, -1):
         parts.now = end - minute * 60
         _count(parts, tag, chance.uniform(0.1, 0.5), [])

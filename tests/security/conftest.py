@@ -53,7 +53,9 @@ class Tenant:
 class Installed:
     """A server of its own, `serve` and `worker` on it, and two tenants."""
 
-    def __init__(self, settings: Settings, client: connections.Redis, url: str, serve: Live, worker: Live) -> None:
+    def __init__(
+        self, settings: Settings, client: connections.Redis, url: str, serve: Live, worker: Live
+    ) -> None:
         self.settings, self.client, self.serve, self.worker = settings, client, serve, worker
         self.http = httpx.Client(base_url=url, timeout=30)
         self.url = url
@@ -98,6 +100,7 @@ def installed(server_binary: Server, tmp_path_factory: pytest.TempPathFactory) -
         try:
             for command in ("serve", "worker"):
                 running.append(Live([command], environment(chosen), folder / f"{command}.out"))
+            running[0].await_text('"listening"', 3 * PATIENCE)
             with connections.open_redis(chosen) as client:
                 installed = Installed(chosen, client, running[0].await_ready(), *running)
                 yield installed

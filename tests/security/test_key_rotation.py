@@ -62,7 +62,12 @@ def test_a_key_is_rotated_under_traffic_and_no_request_is_refused(installed: Ins
 
     new = tags.lookup(installed.client, fresh)
     assert new is not None and new.id != old.id
-    assert (new.role, new.tags, new.consent_attested, new.name) == ("server", old.tags, "at the till", old.name)
+    assert (new.role, new.tags, new.consent_attested, new.name) == (
+        "server",
+        old.tags,
+        "at the till",
+        old.name,
+    )
     known = {key.id: key for key in tags.list_keys(installed.client)}
     assert abs(known[old.id].expires_at - time.time() - 86_400) < 60
     tags.expire(installed.client, old.id, int(time.time()) - 1)
@@ -103,6 +108,8 @@ def test_what_cannot_be_rotated_is_told_in_one_line(installed: Installed) -> Non
         ["key", "rotate", gone.id],
         ["key", "rotate", fixed.id],
         ["key", "create", "--role", "server", "--expires", "tomorrow"],
+        ["key", "create", "--role", "server", "--expires", "9999-12-31"],
+        ["key", "create", "--role", "server", "--name", "one\x1b[2Jline"],
     ):
         ran = command(installed, *words)
         assert ran.returncode == 2

@@ -1,4 +1,4 @@
-"""Every route of openapi.json asks for its key, and every kind of key gets what is its own: a new route cannot be forgotten."""
+"""Every route of openapi.json asks for its key, and each kind of key gets what is its own: no route is forgotten."""
 
 import hashlib
 import re
@@ -82,8 +82,17 @@ def mine(installed: Installed) -> list[Route]:
 
 def holdings(installed: Installed) -> list[Any]:
     """What a request that was refused must not have changed."""
-    hashes = [keys.TAGS, keys.API_KEYS, keys.AUDIENCES, keys.PEOPLE, *sorted(installed.client.scan_iter("*:tombs"))]
-    return [installed.client.get(keys.ERASE_NOW), *((name, installed.client.hgetall(name)) for name in hashes)]
+    hashes = [
+        keys.TAGS,
+        keys.API_KEYS,
+        keys.AUDIENCES,
+        keys.PEOPLE,
+        *sorted(installed.client.scan_iter("*:tombs")),
+    ]
+    return [
+        installed.client.get(keys.ERASE_NOW),
+        *((name, installed.client.hgetall(name)) for name in hashes),
+    ]
 
 
 def test_what_needs_no_key_is_a_closed_list(installed: Installed) -> None:
@@ -165,7 +174,9 @@ def test_another_tenants_key_learns_nothing_and_does_nothing(installed: Installe
                 assert [row["tag"] for row in answer.json()["items"]] == [other.tag]
             else:
                 assert answer.status_code in (403, 404), (route.operation, answer.text)
-            assert (answer.status_code, answer.content) == (absent.status_code, absent.content), route.operation
+            assert (answer.status_code, answer.content) == (absent.status_code, absent.content), (
+                route.operation
+            )
     assert holdings(installed) == before
 
 
@@ -188,7 +199,10 @@ def test_every_key_is_let_in_where_it_belongs(installed: Installed, mine: list[R
             answer = route.ask(installed, own[role])
             assert answer.status_code in (200, 201), (route.operation, role, answer.text)
             if route.operation == ("POST", "/v1/audiences"):
-                assert installed.ask("DELETE", f"/v1/audiences/{answer.json()['id']}", one.admin).status_code == 204
+                assert (
+                    installed.ask("DELETE", f"/v1/audiences/{answer.json()['id']}", one.admin).status_code
+                    == 204
+                )
 
 
 def test_redis_holds_no_key_that_could_be_presented(installed: Installed) -> None:

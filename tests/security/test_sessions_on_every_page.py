@@ -158,6 +158,26 @@ def test_an_admin_of_some_tags_gives_no_more_than_that(installed: Installed, doo
     assert holdings(installed) == before
 
 
+def test_an_admin_of_some_tags_changes_nothing_of_another(installed: Installed, door: Door) -> None:
+    session = door.person("admin", installed.other.tag)
+    form = {
+        "tag": installed.one.tag,
+        "visitor": "anna",
+        "name": "taken over",
+        "origins": "https://evil.example",
+    }
+    form |= {"regime": "opt_out", "act": "stop", "letter": "all", "now": "1"}
+    before = holdings(installed)
+    for pattern, path in addresses(installed):
+        if pattern in PUBLIC | OWN or pattern in ("/keys", "/people"):
+            continue
+        answer = door.ask(path, session, form)
+        assert answer.status_code >= 400, (pattern, answer.status_code)
+        if pattern.startswith("/operations"):
+            assert answer.status_code in (403, 405), pattern
+    assert holdings(installed) == before
+
+
 def test_the_first_admin_has_no_more_than_the_key_that_made_them(installed: Installed, door: Door) -> None:
     form = {"login": "first", "password": "correct horse battery", "key": installed.other.admin}
     token = guard.form_token("a fresh cookie")

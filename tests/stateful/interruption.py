@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from collector.archive import write
+from collector import disk
 from collector.connections import Redis
 
 Happening = Callable[[], None]
@@ -56,9 +56,9 @@ def interrupted(client: Redis, at: int, before: bool, happening: Happening) -> I
 @contextmanager
 def files_are_steps() -> Iterator[None]:
     """Within, what reaches the disk is a step of whoever is interrupted last; nothing is synced, to be quick."""
-    sync = write._sync
-    write._sync = lambda path: _fuses[-1](lambda: None) if _fuses else None
+    sync = disk.sync
+    disk.sync = lambda path: _fuses[-1](lambda: None) if _fuses else None
     try:
         yield
     finally:
-        write._sync = sync
+        disk.sync = sync

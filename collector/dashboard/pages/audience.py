@@ -30,9 +30,10 @@ def show(visit: Visit) -> Response:
     windows = rule.windows()
     main = windows[0].days if windows[0].role == "main" else None
     sizes: list[int] = []
+    at = 0
     if main is not None:
         with suppress(NotReady):
-            sizes, _ = engine.curve(audience)
+            sizes, at = engine.curve(audience)
     history = engine.registry.history(audience)
     step = -(-len(history) // POINTS) or 1
     edits = engine.registry.edits(audience)
@@ -47,9 +48,11 @@ def show(visit: Visit) -> Response:
         written=orjson.dumps(written, option=orjson.OPT_INDENT_2).decode(),
         main=main,
         sizes=sizes,
+        at=at,
         history=[*history[:-1:step], *history[-1:]],
         edits=[
-            (edit, urlencode({"rule": bytes(edit.rule), "from": "json", "name": audience.name})) for edit in edits
+            (edit, urlencode({"rule": bytes(edit.rule), "from": "json", "name": audience.name}))
+            for edit in edits
         ],
         duplicate=urlencode(
             {
@@ -85,7 +88,9 @@ def funnel(visit: Visit) -> Response:
     windows = rule.windows()
     days = str(windows[0].days if windows[0].role == "main" else rules.DEFAULT_DAYS)
     most = max(1, *(max(step.left, step.own) for step in steps))
-    return visit.page("audience_funnel.html", steps=list(zip(clauses, steps, strict=True)), most=most, days=days)
+    return visit.page(
+        "audience_funnel.html", steps=list(zip(clauses, steps, strict=True)), most=most, days=days
+    )
 
 
 def overlap(visit: Visit) -> Response:
@@ -94,8 +99,10 @@ def overlap(visit: Visit) -> Response:
     others = [other for other in engine.registry.all(audience.tag) if other.id != audience.id][::-1]
     standings = engine.registry.standings([audience, *others])
     if standings[0].status != "READY":
-        raise Refusal(409, msg("Not yet"), msg("Past traffic is still being read."))
-    ready = [other for other, standing in zip(others, standings[1:], strict=True) if standing.status == "READY"]
+        return visit.page("audience_overlap.html", compared=[])
+    ready = [
+        other for other, standing in zip(others, standings[1:], strict=True) if standing.status == "READY"
+    ]
     compared = [audience, *ready[:BESIDE]]
     sizes, _ = engine.overlap(compared)
     return visit.page(
@@ -111,7 +118,8 @@ def tops(visit: Visit) -> Response:
     audience, engine = _audience(visit), visit.site.engine
     rule, at, floor = audience.parsed(), int(engine.clock()), _floor(audience)
     pages, products = (
-        _shares(engine.insight.tops(audience.tag, rule, of, at=at, floor=floor)) for of in ("pages", "products")
+        _shares(engine.insight.tops(audience.tag, rule, of, at=at, floor=floor))
+        for of in ("pages", "products")
     )
     return visit.page("audience_tops.html", pages=pages, products=products)
 
@@ -126,6 +134,7 @@ def members(visit: Visit) -> Response:
         runs = visit.site.engine.members(audience, upload.kind)
     except NotReady as unready:
         raise Refusal(409, msg("Not yet"), str(unready)) from None
+    visit.note("exported_members", f"{audience.id} {audience.name} as {upload.name}", audience.tag)
     return StreamingResponse(
         export.column(upload.header, (found for _, found in runs)),
         media_type="text/csv; charset=utf-8",
@@ -136,6 +145,7 @@ def members(visit: Visit) -> Response:
 def delete(visit: Visit) -> Response:
     audience = _audience(visit)
     visit.site.engine.registry.delete(audience)
+    visit.note("deleted_audience", f"{audience.id} {audience.name}", audience.tag)
     return visit.go(f"/audiences?deleted={audience.id}")
 
 
@@ -145,6 +155,7 @@ def restore(visit: Visit) -> Response:
     deleted = registry.deleted(visit.request.path_params["audience"])
     _check(visit, deleted)
     registry.restore(deleted)
+    visit.note("restored_audience", f"{deleted.id} {deleted.name}", deleted.tag)
     return visit.go(f"/audiences/{deleted.id}?done=restored")
 
 

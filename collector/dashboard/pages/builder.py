@@ -1,5 +1,6 @@
 """Builder: an audience as a sentence that one fills in, the JSON beside it, and its size before anything is saved."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -9,11 +10,13 @@ from starlette.responses import Response
 from collector.audience import rules
 from collector.audience.registry import LEAST, Audience, TooMuch
 from collector.audience.rules import RuleError
+from collector.audit import Act
 from collector.dashboard import draft
 from collector.dashboard.draft import Draft, Wrong
 from collector.dashboard.languages import msg
 from collector.dashboard.page import EDITORS, Page, Refusal, Visit
 from collector.query.api import LONGEST_NAME
+from collector.tags import Tag
 
 LONGEST_DESCRIPTION = 2_000
 EVERYBODY = rules.parse({"retention_days": 30})
@@ -102,7 +105,9 @@ def show(visit: Visit) -> Response:
             (each, urlencode({**fields, "name": visit.say(each.name), "rule": orjson.dumps(each.rule)}))
             for each in CASES
         ]
-        return visit.page("cases.html", cases=cases, blank=urlencode({**fields, "rule": "{}"}), tags=visit.tags())
+        return visit.page(
+            "cases.html", cases=cases, blank=urlencode({**fields, "rule": "{}"}), tags=visit.tags()
+        )
     return _page(visit, audience)
 
 
@@ -120,13 +125,18 @@ def save(visit: Visit) -> Response:
         wrong["tag"] = visit.say("Choose a tag.")
     if wrong:
         return _page(visit, audience, wrong, 422)
+    known = audience is not None
     try:
         if audience is None:
             audience = registry.create(tag, name, description, work.rule)
         else:
-            audience = registry.edit(audience, name=name, description=description, rule=work.rule)
+            # The same meaning in other words is no edit of the rule: it stays as it was written.
+            rule = None if rules.parse(work.rule) == audience.parsed() else work.rule
+            audience = registry.edit(audience, name=name, description=description, rule=rule)
     except TooMuch as much:
         return _page(visit, audience, {"memory": _plain(str(much))}, 507)
+    act: Act = "edited_audience" if known else "created_audience"
+    visit.note(act, f"{audience.id} {audience.name}", audience.tag)
     return visit.go(f"/audiences/{audience.id}?done=saved")
 
 
@@ -153,7 +163,9 @@ def count(visit: Visit) -> Response:
             before, _ = engine.size(audience)
             if before is not None:
                 answer["before"] = say.say(
-                    "%(before)s before, %(change)s", before=say.number(before), change=say.change(size - before)
+                    "%(before)s before, %(change)s",
+                    before=say.number(before),
+                    change=say.change(size - before),
                 )
     return Response(orjson.dumps(answer), media_type="application/json")
 
@@ -190,13 +202,15 @@ def _page(
     return visit.page(
         "builder.html",
         status,
+        path=f"/audiences/{audience.id}/edit" if audience else "/audiences/new",
         audience=audience,
         draft=work.draft,
+        source_of="json" if fields.get("from") == "json" and work.wrong else "sentence",
         written=work.written,
         wrong=work.wrong if wrong is None else wrong,
         fresh=work.draft.fresh(act),
         tags=tags,
-        tag=audience.tag if audience else fields.get("tag", tags[-1].id if tags else ""),
+        tag=audience.tag if audience else fields.get("tag") or _usual(visit, tags),
         name=fields.get("name", audience.name if audience else ""),
         description=fields.get("description", audience.description if audience else ""),
         url_operators=rules.URL_OPERATORS,
@@ -216,10 +230,14 @@ def _work(visit: Visit, fields: dict[str, str], audience: Audience | None) -> Wo
             return _built(visit, Draft(()).changed("add.main"))
         rules.parse(rule)
     except ValueError as error:
-        said = _plain(str(error)) if isinstance(error, RuleError) else visit.say("This is no JSON.") + f" {error}"
+        said = str(error).replace(" Mend: ", " ")
+        if not isinstance(error, RuleError):
+            said = visit.say("This is no JSON.") + f" {said}"
         return Work(draft.of_fields(fields), {}, text, {"rule": said})
-    built = _built(visit, draft.of_rule(rule))
-    return built._replace(written=text) if fields.get("from") == "json" else built
+    made = draft.of_rule(rule)
+    if fields.get("from") == "json":  # as it is written, also where the sentence would say the same otherwise
+        return Work(made, rule, text, {})
+    return _built(visit, made)
 
 
 def _built(visit: Visit, made: Draft) -> Work:
@@ -232,7 +250,8 @@ def _said(visit: Visit, wrong: Wrong) -> str:
 
 
 def _plain(message: str) -> str:
-    return message.replace(" Mend: ", " ")
+    """A message of the rule language, which follows a field's name, as a sentence of its own."""
+    return message[:1].upper() + message[1:].replace(" Mend: ", " ")
 
 
 def _json(rule: dict[str, Any]) -> str:
@@ -256,7 +275,16 @@ def _memory(visit: Visit, tag: str, rule: dict[str, Any]) -> str:
         return _plain(str(much))
     if not weight:
         return visit.say("Takes no memory: other audiences have the same conditions.")
-    return visit.say("Its new conditions take %(size)s kB of memory.", size=visit.language.number(-(-weight // 1000)))
+    return visit.say(
+        "Its new conditions take %(size)s kB of memory.", size=visit.language.number(-(-weight // 1000))
+    )
+
+
+def _usual(visit: Visit, tags: Sequence[Tag]) -> str:
+    """The tag to begin with: that of the newest audience, else the first; "" without any."""
+    known = [tag.id for tag in tags]
+    used = [audience.tag for audience in visit.site.engine.registry.all() if audience.tag in known]
+    return (used[-1:] or known[:1] or [""])[0]
 
 
 def _fields(visit: Visit) -> dict[str, str]:

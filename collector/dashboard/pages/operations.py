@@ -20,6 +20,7 @@ LATE = 10.0  # seconds of lag after which a marketer waits for a size, and somet
 
 
 def show(visit: Visit) -> Response:
+    visit.need_every_tag()
     site, now = visit.site, visit.site.engine.clock()
     it = site.operations
     partitions, pace, edges = it.partitions(now), it.pace(now), it.edges(now)
@@ -60,6 +61,7 @@ def show(visit: Visit) -> Response:
 
 def mind_letters(visit: Visit) -> Response:
     """Retry or drop one dead letter, or all."""
+    visit.need_every_tag()
     act, wanted = visit.field("act"), visit.field("letter")
     if act not in ("retry", "drop"):
         raise Refusal(400, msg("Not like this"), msg("A dead letter is retried or dropped."))
@@ -72,6 +74,7 @@ def mind_letters(visit: Visit) -> Response:
 
 def mind_filling(visit: Visit) -> Response:
     """Stop the reading of an audience's past traffic, or let it go on. Raises NotFound."""
+    visit.need_every_tag()
     registry, stop = visit.site.engine.registry, visit.field("act") == "stop"
     audience = registry.get(visit.request.path_params["audience"])
     (registry.stop_filling if stop else registry.resume_filling)(audience)

@@ -33,6 +33,7 @@ ACTS: dict[Act, str] = {
     "created_audience": msg("made an audience"),
     "edited_audience": msg("edited an audience"),
     "deleted_audience": msg("deleted an audience"),
+    "restored_audience": msg("brought an audience back"),
     "exported_members": msg("exported members"),
     "looked_up_visitor": msg("looked a visitor up"),
     "erased_visitor": msg("erased a visitor"),
@@ -83,10 +84,16 @@ def log(visit: Visit) -> Response:
     before = visit.query("before", "+")
     if before != "+" and not all(part.isascii() and part.isdigit() for part in before.split("-")):
         before = "+"
-    lines, following = audit.latest(visit.site.engine.client, LINES, before=before)
+    found, following = audit.latest(visit.site.engine.client, LINES, before=before)
+    lines = [line for line in found if visit.who.tags is None or line.tag in visit.who.tags]
     names = {tag.id: tag.name for tag in visit.tags()}
     return visit.page(
-        "log.html", lines=lines, acts=ACTS, names=names, following=following, first=before == "+"
+        "log.html",
+        lines=lines,
+        acts={act: visit.say(words) for act, words in ACTS.items()},
+        names=names,
+        following=following,
+        first=before == "+",
     )
 
 

@@ -116,7 +116,7 @@ def _one(visit: Visit, tag: Tag, *, server_key: str = "", error: str = "", statu
         snippet=site.snippet(tag, False),
         pinned=site.snippet(tag, True),
         report=report,
-        findings=[_finding(each) for each in report["findings"]],
+        findings=[_finding(visit, each) for each in report["findings"]],
         came=sum(fates.values()),
         latest=seen[0].at / 1000 if seen else None,
         names=sorted({each.event for each in seen if each.event} | ({event} if event else set())),
@@ -154,10 +154,10 @@ def _by_consent(fates: dict[tuple[str, str], int]) -> list[tuple[str, int]]:
     return list(counts.items())
 
 
-def _finding(found: dict[str, str]) -> dict[str, str]:
+def _finding(visit: Visit, found: dict[str, str]) -> dict[str, str]:
     """With the title and the mend that the catalogues know; health.py's own words where they do not."""
     title, mend = FINDINGS.get(found["code"], (found["code"], found["mend"]))
-    return {**found, "title": title, "mend": mend}
+    return {**found, "title": visit.say(title), "mend": visit.say(mend)}
 
 
 def _tag(visit: Visit) -> Tag:

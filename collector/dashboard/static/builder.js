@@ -2,6 +2,7 @@
 
 const form = document.getElementById('builder');
 const at = (id) => document.getElementById(id);
+const SAVED = ['name', 'description']; // judged when they are saved
 const PAUSE = 250; // milliseconds without a key before it is counted
 
 const fields = () => {
@@ -12,9 +13,12 @@ const fields = () => {
 
 const blame = (wrong) => {
   for (const place of form.querySelectorAll('[data-wrong]')) {
-    const said = wrong[place.dataset.wrong] ?? '';
-    if (place.textContent !== said) place.textContent = said;
     const field = at(place.dataset.wrong);
+    if (SAVED.includes(field?.name)) continue;
+    // Nobody is told off for a field that they have not come to yet.
+    const early = field && field !== form.elements.rule && !field.value && field.dataset.left === undefined;
+    const said = early ? '' : wrong[place.dataset.wrong] ?? '';
+    if (place.textContent !== said) place.textContent = said;
     if (said) field?.setAttribute('aria-invalid', 'true');
     else field?.removeAttribute('aria-invalid');
   }
@@ -77,12 +81,20 @@ const soon = () => {
 };
 
 form.addEventListener('input', ({ target }) => {
-  if (target.name === 'name' || target.name === 'description') {
+  if (SAVED.includes(target.name)) {
+    at(`${target.name}-wrong`).textContent = '';
+    target.removeAttribute('aria-invalid');
     history.replaceState(null, '', `?${fields()}`);
     return;
   }
   form.elements.from.value = target.name === 'rule' ? 'json' : 'sentence';
   soon();
+});
+
+form.addEventListener('focusout', ({ target }) => {
+  if (target.dataset.left !== undefined || !target.id) return;
+  target.dataset.left = '';
+  if (!target.value) soon();
 });
 
 // A new sentence has come in: after an act, or out of the JSON.

@@ -55,8 +55,10 @@ const upright = (chart, context, value, tone, words) => {
   context.restore();
 };
 
-const curve = document.getElementById('curve');
-if (curve) {
+// Once it is there: while past traffic is read it is not.
+const drawCurve = () => {
+  const curve = document.getElementById('curve');
+  if (!curve || curve.firstChild) return;
   const sizes = JSON.parse(curve.dataset.curve);
   const days = sizes.map((_, place) => place + 1);
   const slider = document.getElementById('lookback');
@@ -79,7 +81,9 @@ if (curve) {
     chart.setCursor({ left: chart.valToPos(at, 'x'), top: chart.valToPos(sizes[at - 1], 'y') }, false);
   });
   curve.addEventListener('mouseleave', () => show(own));
-}
+};
+drawCurve();
+document.addEventListener('htmx:after:swap', drawCurve);
 
 const history = document.getElementById('history');
 if (history) {
@@ -90,7 +94,7 @@ if (history) {
   reading.className = 'tip';
   draw(history, [points.map(([at]) => at), points.map(([, size]) => size)], {
     time: true,
-    x: (_, ticks) => ticks.map((tick) => short.format(tick * 1000)),
+    x: (_, ticks) => ticks.map((tick) => short.format(tick * 1000)).map((name, place, all) => (name === all[place - 1] ? '' : name)),
     marks: (it, context) => edits.forEach((at) => upright(it, context, at, '--blue', history.dataset.edited)),
     hooks: {
       setCursor: [({ cursor: { idx } }) => {

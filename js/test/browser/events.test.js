@@ -113,7 +113,7 @@ test('an e-mail address leaves the page as its SHA-256, with the events of the s
   const page = await stage.visit('identity.html');
   await stage.eventsOf(1);
   const em = createHash('sha256').update('ann@shop.test').digest('hex');
-  assert.deepEqual(stage.bodies()[0].user_data, { em, external_id: '4711' });
+  assert.deepEqual(stage.bodies()[0].user_data, { em, external_id: 4711 });
   await say(page, 'set', { em: null, external_id: null });
   await say(page, 'track', 'signup');
   const [, anonymous] = await stage.bodiesOf(2);
@@ -123,7 +123,7 @@ test('an e-mail address leaves the page as its SHA-256, with the events of the s
 test('where the browser has no SHA-256 the address stays in the page and the events go', async () => {
   await stage.visit('identity.html', { origin: stage.plainUrl });
   await stage.eventsOf(1);
-  assert.deepEqual(stage.bodies()[0].user_data, { external_id: '4711' });
+  assert.deepEqual(stage.bodies()[0].user_data, { external_id: 4711 });
 });
 
 test('identities are not sent before consent', async () => {
@@ -144,14 +144,12 @@ test('an event of a click that leaves the page arrives, and the browser stays on
   assert.equal(await stage.lastAnswered(), true);
 });
 
-test('what still waits when the page goes away is sent by beacon, once', async () => {
+test('what still waits when the page goes away is sent, once', async () => {
   const page = await stage.visit('identity.html');
   await stage.eventsOf(1);
   assert.ok(stage.bodies()[0].user_data.em);
   await page.evaluate(() => {
     crypto.subtle.digest = () => new Promise(() => {}); // an answer that never comes
-    const beacon = navigator.sendBeacon;
-    navigator.sendBeacon = (...args) => (sessionStorage.setItem('beacon', args[0]), beacon.apply(navigator, args));
     collect('set', { em: 'bob@shop.test' });
     collect('track', 'signup', { page_name: 'café' });
   });
@@ -160,8 +158,7 @@ test('what still waits when the page goes away is sent by beacon, once', async (
   await page.goto(stage.shopUrl + '/next.html');
   await stage.eventsOf(2);
   assert.deepEqual(stage.events()[1].data, { page_name: 'café' });
-  assert.equal(await page.evaluate(() => sessionStorage.getItem('beacon')), stage.collectorUrl + '/v1/events');
-  assert.deepEqual(stage.bodies()[1].user_data, { external_id: '4711' }); // not with Ann's address
+  assert.deepEqual(stage.bodies()[1].user_data, { external_id: 4711 }); // not with Ann's address
   assert.deepEqual(stage.seen().map(({ method }) => method), ['POST', 'POST']);
   await page.evaluate(() => fetch('/marker'));
   assert.deepEqual(names(), ['pagevisit', 'signup']);
@@ -189,9 +186,9 @@ test('a callback hears the collector’s answer', async () => {
     );
   assert.deepEqual(await fates(), [[true, 'event_id'], [false, 'bad_data']]);
   stage.status = 503;
-  assert.deepEqual(await fates(), [[false, 'unavailable'], [false, 'unavailable']]);
+  assert.deepEqual(await fates(), Array(2).fill([false, 'unavailable']));
   await say(page, 'setconsent', false);
-  assert.deepEqual(await fates(), [[false, 'consent_denied'], [false, 'consent_denied']]);
+  assert.deepEqual(await fates(), Array(2).fill([false, 'consent_denied']));
 });
 
 test('nothing that a page does wrong comes back to it, and what it does right still goes', async () => {

@@ -35,7 +35,7 @@ test('a bundled site loads the tag and speaks its words, also before it loads', 
     ['pagevisit', { page_name: 'home' }],
   ]);
   assert.equal(stage.bodies()[0].tag, TAG);
-  assert.deepEqual(stage.bodies()[0].user_data, { external_id: '4711' });
+  assert.deepEqual(stage.bodies()[0].user_data, { external_id: 4711 });
   await page.waitForFunction(() => window.told === true);
   assert.equal(await page.locator('script[src]').count(), 1);
   assert.deepEqual(page.errors, []);

@@ -28,6 +28,7 @@ const snippet = (collector, regime, pinned) => {
     collector,
     regime,
     tag: TAG,
+    vendor: '',
     script: pinned ? `${collector}/tag/${version}.js` : `${collector}/tag.js`,
     integrity: MANIFEST.integrity[version],
   };

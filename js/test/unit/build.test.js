@@ -33,9 +33,9 @@ test('every version that a page may have pinned is there, unchanged', () => {
 
 test('the snippets leave exactly their placeholders open', () => {
   const open = (path) => [...new Set(committed(path).match(/\{\{.*?\}\}/g))].sort();
-  assert.deepEqual(open('snippet.html'), ['{{collector}}', '{{regime}}', '{{script}}', '{{tag}}']);
+  assert.deepEqual(open('snippet.html'), ['{{collector}}', '{{regime}}', '{{script}}', '{{tag}}', '{{vendor}}']);
   assert.deepEqual(open('snippet.pinned.html'), [
-    '{{collector}}', '{{integrity}}', '{{regime}}', '{{script}}', '{{tag}}',
+    '{{collector}}', '{{integrity}}', '{{regime}}', '{{script}}', '{{tag}}', '{{vendor}}',
   ]);
 });
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import { openChoice, strictest } from '../../src/choice.js';
 import { decide } from '../../src/consent.js';
-import { GppModel } from '@iabgpp/cmpapi';
+import { GppModel, Sections } from '@iabgpp/cmpapi';
 import { TCString } from '@iabtechlabtcf/core';
 
 const NAMES = ['full', 'limited', 'hold', 'drop']; // by the numbers that src/consent.js gives them
@@ -11,14 +11,14 @@ const VECTORS = new URL('../../../tests/vectors/consent.json', import.meta.url);
 
 const words = (ad_storage, ad_user_data, ad_personalization) => ({ ad_storage, ad_user_data, ad_personalization });
 const verdict = (consent, regime, signals = {}) => {
-  const voices = [openChoice(() => {}), openChoice(() => {})];
+  const voices = [openChoice(), openChoice()];
   const { setconsent, opt_out_type, ...words } = consent;
   const word = { true: 'granted', false: 'denied' }[setconsent];
   voices[0].call('update', words, 0);
   if (word) voices[1].call('update', { ad_storage: word, ad_user_data: word, ad_personalization: word }, 0);
   const { waiting = false, tcf, gpp, vendor, ...rest } = signals;
-  const said = { ...strictest(voices.map((voice) => voice.words())), gpc: false, dnt: false, opt_out_type, ...rest };
-  return NAMES[decide({ said, waiting, tcf, gpp }, regime, vendor)[0]];
+  const said = { ...strictest(voices.map((voice) => voice.words)), gpc: false, dnt: false, opt_out_type, ...rest };
+  return NAMES[decide(said, waiting, { tcf, gpp }, regime, vendor)[0]];
 };
 
 const YES = words('granted', 'granted', 'granted');
@@ -112,6 +112,7 @@ const pingData = ({ gpp, gpp_sid }) => ({
   signalStatus: 'ready',
   gppString: gpp,
   applicableSections: gpp_sid,
+  supportedAPIs: [...Sections.SECTION_ID_NAME_MAP].map((section) => section.join(':')),
   parsedSections: gpp ? new GppModel(gpp).toObject() : {},
 });
 

@@ -11,7 +11,9 @@ from collector.dashboard import draft
 from collector.dashboard.draft import Draft
 
 TEXT = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=8)
-SPACED = st.builds(" ".join, st.lists(TEXT, min_size=1, max_size=3)).filter(lambda text: text != draft.NOTHING)
+SPACED = st.builds(" ".join, st.lists(TEXT, min_size=1, max_size=3)).filter(
+    lambda text: text != draft.NOTHING
+)
 NUMBER = st.integers(-999, 999) | st.sampled_from([0.5, 49.9])
 VALUE = SPACED | NUMBER
 EVENT = st.sampled_from(["addtocart", "checkout", "my event", "a,b", "sök"])

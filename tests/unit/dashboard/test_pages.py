@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from argon2 import PasswordHasher
 from starlette.applications import Starlette
 
 from collector import tags
+from collector.audience import rules
 from collector.connections import Redis
 from collector.dashboard import app
 from collector.dashboard.pages import ALL
@@ -17,7 +19,7 @@ from collector.dashboard.people import People
 from collector.dashboard.site import Site
 from collector.query.engine import Engine
 from collector.settings import Settings
-from tests.unit.parts import TAG, Parts
+from tests.unit.parts import TAG, Parts, happened
 
 PASSWORD = "correct horse battery"
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -47,6 +49,11 @@ class Browser:
 
     def get(self, path: str) -> httpx.Response:
         return self._runner.run(self._client.get(path))
+
+    def ask(self, method: str, path: str, key: str, body: object = None) -> httpx.Response:
+        """A question to the API."""
+        bearer = {"authorization": f"Bearer {key}"}
+        return self._runner.run(self._client.request(method, path, json=body, headers=bearer))
 
     def post(self, path: str, data: dict[str, str], headers: dict[str, str] | None = None) -> httpx.Response:
         return self._runner.run(self._client.post(path, data=data, headers=headers))
@@ -216,3 +223,95 @@ def test_a_replaced_key_works_for_a_day_and_a_revoked_one_no_longer(
         form = token(browser, "/dashboard/keys")
     assert browser.post(f"/dashboard/keys/{new.id}/revoke", data={"token": form}).status_code == 303
     assert tags.lookup(client, found[1], clock=parts.clock) is None
+
+
+def test_a_viewer_reads_an_audience_and_changes_or_takes_away_nothing(
+    browser: Browser, site: Site, parts: Parts
+) -> None:
+    made = parts.registry.create(TAG, "Carts", "", {"event": "addtocart"})
+    parts.work()
+    sign_in(browser, site, "viewer", [TAG])
+    home = f"/dashboard/audiences/{made.id}"
+    for part in ("", "/flow", "/funnel", "/overlap", "/tops"):
+        assert browser.get(home + part).status_code == 200
+    form = token(browser, home)
+    for path in (f"{home}/members?as=visitors", f"{home}/edit", "/dashboard/audiences/new"):
+        assert browser.get(path).status_code == 403
+    for path in (f"{home}/delete", f"{home}/restore", f"{home}/edit", "/dashboard/audiences/new"):
+        assert browser.post(path, data={"token": form, "name": "x", "rule": "{}"}).status_code == 403
+    assert [audience.name for audience in parts.registry.all()] == ["Carts"]
+
+
+def test_an_audience_of_another_tag_is_not_there(browser: Browser, site: Site, parts: Parts) -> None:
+    theirs = parts.registry.create("2612345678999", "theirs", "", {"event": "checkout"})
+    sign_in(browser, site, "marketer", [TAG])
+    home = f"/dashboard/audiences/{theirs.id}"
+    for part in ("", "/edit", "/flow", "/funnel", "/overlap", "/tops", "/members"):
+        assert browser.get(home + part).status_code == 404
+    form = token(browser, "/dashboard/audiences")
+    fields = {"token": form, "name": "mine", "tag": "2612345678999", "rule": '{"event": "checkout"}'}
+    assert browser.post("/dashboard/audiences/new", data=fields).status_code == 422
+    for act in ("delete", "edit"):
+        assert browser.post(f"{home}/{act}", data=fields).status_code == 404
+    parts.registry.delete(theirs)
+    assert browser.post(f"{home}/restore", data={"token": form}).status_code == 404
+    assert "theirs" not in browser.get(f"/dashboard/audiences?deleted={theirs.id}").text
+    for path in (f"draft?audience={theirs.id}", "suggest?of=events&tag=2612345678999"):
+        assert "checkout" not in browser.get(f"/dashboard/audiences/{path}").text
+    counted = browser.get("/dashboard/audiences/draft?tag=2612345678999&from=json&rule=" + '{"event":"x"}')
+    assert "size" not in counted.json()
+
+
+def test_an_exported_file_has_the_platform_s_header_and_no_formula(
+    browser: Browser, site: Site, parts: Parts
+) -> None:
+    hashed = "a" * 64
+    parts.send(
+        happened("=1+1", user_data={"em": hashed, "maid": "@maid"}), happened("b,c", user_data={"em": hashed})
+    )
+    made = parts.registry.create(TAG, "Carts", "", {"event": "addtocart"})
+    parts.work()
+    sign_in(browser, site, "marketer")
+
+    def file(name: str) -> list[str]:
+        return browser.get(f"/dashboard/audiences/{made.id}/members?as={name}").text.splitlines()
+
+    assert sorted(file("visitors")) == ['"b,c"', "'=1+1", "visitor"]
+    assert file("meta-emails") == ["email", hashed]
+    assert file("google-emails") == ["Email", hashed]
+    assert file("tiktok-maids") == ["MAID", "'@maid"]
+    assert file("pinterest-emails") == [hashed]
+    assert browser.get(f"/dashboard/audiences/{made.id}/members?as=everything").status_code == 404
+
+
+def test_an_audience_is_built_and_edited_without_any_script(
+    browser: Browser, site: Site, parts: Parts
+) -> None:
+    tags.create_tag(site.engine.client, "shop", ["https://shop.example"], "opt_in")
+    (tag,) = [each.id for each in tags.list_tags(site.engine.client)]
+    sign_in(browser, site, "marketer")
+    fields = {"from": "sentence", "tag": tag, "c.0.role": "main", "c.0.event": "addtocart", "c.0.days": "30"}
+    page = browser.get(f"/dashboard/audiences/new?{urlencode({**fields, 'do': 'add.exclude'})}").text
+    assert 'name="c.1.role" value="exclude"' in page and 'name="c.2.role"' not in page
+    fields |= {"c.1.role": "exclude", "c.1.event": "checkout, lead", "c.1.since": "match"}
+    form = token(browser, "/dashboard/audiences/new?rule={}")
+    assert (
+        browser.post("/dashboard/audiences/new", data={**fields, "token": form, "name": " "}).status_code
+        == 422
+    )
+    made = browser.post("/dashboard/audiences/new", data={**fields, "token": form, "name": "Left"})
+    assert made.status_code == 303
+    (audience,) = parts.registry.all()
+    exclude = [{"event": ["checkout", "lead"], "since": "match"}]
+    assert rules.to_json(audience.parsed()) == {
+        "event": "addtocart",
+        "retention_days": 30,
+        "exclude": exclude,
+    }
+    home = f"/dashboard/audiences/{audience.id}"
+    written = {"token": form, "from": "json", "name": "Left", "rule": '{"event": "checkout"}'}
+    assert browser.post(f"{home}/edit", data=written).status_code == 303
+    assert rules.to_json(parts.registry.get(audience.id).parsed()) == {"event": "checkout"}
+    assert [edit.changed for edit in parts.registry.edits(audience)] == [["rule"]]
+    broken = browser.post(f"{home}/edit", data={**written, "rule": '{"event": 5}'})
+    assert broken.status_code == 422 and "{&#34;event&#34;: 5}" in broken.text

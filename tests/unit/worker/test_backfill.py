@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from collector.audience.columns import column_key, seconds
+from collector.audience.columns import STOPPED, column_key, seconds
 from collector.audience.rules import Leaf, parse
 from collector.connections import Redis
 from collector.keys import tenant
@@ -132,3 +132,28 @@ def test_why_a_past_cannot_be_read_is_said_and_taken_back(redis: Redis, settings
     (standing,) = parts.registry.standings([audience])
     assert standing.status == "READY"
     assert parts.sizes.size(TAG, audience.question(NOW)) == 1
+
+
+def test_one_that_is_stopped_while_it_runs_merges_no_more_until_it_may_go_on(
+    redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = Parts(redis, settings)
+    past(parts, "anna", "bert", "carl")
+    leaf = want(parts, 0)
+    columns = parts.columns()
+    merge = columns.backfill
+
+    def merge_and_stop(*args: Any, **named: Any) -> bool:
+        done = merge(*args, **named)
+        columns.fail(TAG, leaf.id, STOPPED)
+        return done
+
+    monkeypatch.setattr(backfill, "ROWS", 1)
+    monkeypatch.setattr(columns, "backfill", merge_and_stop)
+    backfill.fill(columns, parts.writer(), 0)
+    assert filled(parts, leaf) == 1
+    parts.fill()
+    assert filled(parts, leaf) == 1
+    columns.fail(TAG, leaf.id, "")
+    parts.fill()
+    assert filled(parts, leaf) == 3

@@ -146,6 +146,23 @@ def test_an_event_that_comes_late_opens_the_erasure_again(parts: Parts) -> None:
     assert b"anna" not in bytes_of_stream(parts)
 
 
+def test_a_full_redis_holds_up_no_erasure(parts: Parts) -> None:
+    """Nor an event that comes late, which would hold up the archive, and so the stream, and so keep Redis full."""
+    forget(parts, "anna")
+    parts.send(happened("anna", age=5), happened("bert"))
+    left = parts.writer().manifest.path(TAG, "left-by-a-writer-that-died")
+    left.touch()
+    parts.client.config_set("maxmemory", 1)
+    try:
+        parts.apply()
+        parts.flush()
+        age_files(parts)
+        assert swept(parts)
+    finally:
+        parts.client.config_set("maxmemory", 0)
+    assert not left.exists()
+
+
 def rewrite_until_idle(parts: Parts, rewrite: Rewrite) -> None:
     for _ in range(200):
         rewrite.step()

@@ -1,13 +1,18 @@
 """A poison event ends as a dead letter with its reason, after some tries, and the rest flows."""
 
+import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import msgspec
 import pytest
 
 from collector import event as events
 from collector import keys
+from collector.audience.columns import column_key
 from collector.audience.match import Matcher
-from collector.connections import Redis
+from collector.audience.rules import parse
+from collector.connections import Redis, Unavailable
 from collector.event import StreamedEvent
 from collector.settings import Settings
 from collector.stream import dead, read
@@ -138,12 +143,66 @@ def test_an_erased_visitor_has_no_dead_letter_left(
     assert (b"bert" in left, b"rubbish" in left, redis.hlen(keys.dead(0))) == (True, True, 2)
 
 
-def test_a_time_that_no_column_can_hold_is_unreadable(redis: Redis, settings: Settings) -> None:
+@pytest.mark.parametrize(
+    "held_by_none",
+    [
+        {"event_time": -1},
+        {"event_time": 2**32},
+        {"received_at": 2**62},
+        {"data": {"value": 2**53 + 1}},
+        {"line_items": [{"product_quantity": -(10**20)}]},
+    ],
+)
+def test_what_columns_or_archive_cannot_hold_is_unreadable(
+    redis: Redis, settings: Settings, held_by_none: dict[str, Any]
+) -> None:
+    """No edge writes such a thing; one that did would hold up the archive of all the partition for ever."""
     parts = Parts(redis, settings)
-    for second in (-1, 2**32):
-        redis.xadd(keys.events(0), {"e": events.encode(sealed(happened("anna", now=second)).event)})
+    whole = msgspec.to_builtins(sealed(happened("anna")).event)
+    redis.xadd(keys.events(0), {"e": json.dumps(whole | held_by_none)})
     parts.send(happened("bert"))
     apply(parts)
     parts.flush()
-    assert [each.letter.reason for each in dead.letters(redis, 0)] == ["undecodable"] * 2
+    assert [each.letter.reason for each in dead.letters(redis, 0)] == ["undecodable"]
     assert len(parts.archive.events(TAG, "bert")) == 1
+    assert parts.archive.events(TAG, "anna") == []
+
+
+def test_an_event_that_a_script_fails_on_is_put_aside_and_nothing_else_counts_twice(
+    redis: Redis, settings: Settings
+) -> None:
+    """A column of another type, as damage would leave it: the server executes half of the script, and undoes none."""
+    parts = Parts(redis, settings)
+    kinds = ("addtocart", "checkout")
+    rules: list[dict[str, Any]] = [{"event": [event, "lead"], "min_count": 2} for event in kinds]
+    made = {parse(rule).leaves()[0].id: (parts.registry.create(TAG, "", "", rule).id, rule) for rule in rules}
+    # The script takes the leaves in this order: what it fails on comes after what it has merged.
+    first, last = [row.id for row in parts.columns().load().tags[TAG].leaves]
+    redis.rpush(column_key(keys.tenant(0, TAG), last, 0, 0), "damage")
+    (well, rule), (_, damaged) = made[first], made[last]
+    good, bad = rule["event"][0], damaged["event"][0]
+    once, twice = [f"once-{n}" for n in range(20)], [f"twice-{n}" for n in range(20)]
+    parts.send(*(happened(who, good) for who in (*once, *twice, "both")))
+    parts.send(happened("anna", bad), happened("both", "lead"), *(happened(who, good) for who in twice))
+    apply(parts)
+    assert size(parts, well) == 20  # without `both`, of whom the well column would have the event that is put aside
+    letters = [events.decode_streamed(each.letter.payload).visitor for each in dead.letters(redis, 0)]
+    assert letters == ["anna", "both"]
+    (letter, _) = dead.letters(redis, 0)
+    assert (letter.letter.reason, letter.letter.error) == ("failed", "ResponseError")
+    assert not read.after(redis, 0, parts.columns().load().cursor, 1)
+
+
+def test_a_server_that_takes_no_scripts_is_not_the_events_fault(redis: Redis, settings: Settings) -> None:
+    parts = Parts(redis, settings)
+    parts.send(happened("anna"))
+    partition = parts.partition()
+    waiting = read.after(redis, 0, partition.cursor, 10)
+    redis.config_set("min-replicas-to-write", 1)
+    try:
+        with pytest.raises(Unavailable):
+            poison.apply(partition, waiting)
+    finally:
+        redis.config_set("min-replicas-to-write", 0)
+    assert dead.count(redis, parts.installation) == 0
+    assert poison.apply(partition, waiting) == 1

@@ -1,0 +1,47 @@
+import pytest
+
+from collector.connections import fullest, several
+from collector.settings import BadSetup
+
+
+def test_the_url_of_one_server_is_left_alone() -> None:
+    assert several("redis://:secret@host:6379/3") is None
+    assert several("unix:///run/redis.sock") is None
+
+
+def test_a_clusters_url_names_its_nodes() -> None:
+    found = several("rediss+cluster://who:p%40ss@one:7000,two,[::1]:7002?ssl_ca_certs=/ca.pem")
+    assert found is not None
+    assert found.hosts == [("one", 7000), ("two", 6379), ("::1", 7002)]
+    assert found.base == "rediss://who:p%40ss@one:7000/?ssl_ca_certs=/ca.pem"
+
+
+def test_a_sentinels_url_names_the_primary_and_its_database() -> None:
+    found = several("redis+sentinel://one,two:26380/events/2")
+    assert found is not None
+    assert (found.hosts, found.name) == ([("one", 26379), ("two", 26380)], "events")
+    assert found.base == "redis://one:26379/2"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+cluster://",
+        "redis+cluster://one,,two",
+        "redis+cluster://one:port",
+        "redis+cluster://one/3",
+        "redis+sentinel://one:26379",
+        "redis+sentinel:///events",
+    ],
+)
+def test_a_url_that_cannot_work_is_refused_with_the_mend(url: str) -> None:
+    with pytest.raises(BadSetup, match="Mend: "):
+        several(url)
+
+
+def test_the_server_nearest_to_its_limit_counts() -> None:
+    roomy = {"used_memory": 800, "maxmemory": 10_000}
+    tight = {"used_memory": 90, "maxmemory": 100}
+    boundless = {"used_memory": 5_000, "maxmemory": 0}
+    assert fullest([roomy, tight, boundless]) is tight
+    assert fullest([boundless, {**boundless, "used_memory": 1}]) is boundless
