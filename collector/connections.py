@@ -213,11 +213,22 @@ def primaries(client: Redis) -> list[Redis]:
 
 def servers(client: Redis) -> list[Redis]:
     """A client for each server that holds data, a cluster's replicas included."""
-    return _each(client, client.get_nodes()) if clustered(client) else [client]
+    if not clustered(client):
+        return [client]
+    client.nodes_manager.initialize()  # a replica that came later is on no list until somebody asks
+    return _each(client, client.get_nodes())
 
 
 def _each(client: Redis, nodes: Sequence[ClusterNode]) -> list[Redis]:
     return [client.get_redis_connection(node) for node in nodes]
+
+
+def reached(server: Redis, replicas: int, patience_ms: int) -> int:
+    """How many replicas have all that the server has written by now, waiting for so many."""
+    pipeline = server.pipeline(transaction=False)
+    pipeline.ping()  # WAIT means what was written when its connection last asked for something
+    pipeline.execute_command("WAIT", replicas, patience_ms)
+    return int(pipeline.execute()[1])
 
 
 def lineages(client: Redis, keys: Sequence[str]) -> list[bytes]:

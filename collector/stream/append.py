@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from collector import event as events
 from collector import keys
-from collector.connections import AsyncRedis, Redis, clustered, primaries
+from collector.connections import AsyncRedis, Redis, clustered, primaries, reached
 from collector.consent import ConsentedEvent
 from collector.settings import Settings
 from collector.stream import scripts
@@ -110,12 +110,9 @@ class Importer:
 
     def _await_replicas(self) -> None:
         for server in primaries(self._client):
-            pipeline = server.pipeline(transaction=False)
-            pipeline.ping()  # WAIT is for what the server had written when this connection last asked for something
-            pipeline.execute_command("WAIT", self._replicas, self._patience)
-            _, reached = pipeline.execute()
-            if reached < self._replicas:
-                raise NotReplicated(f"{reached} of {self._replicas} replicas had it in time")
+            found = reached(server, self._replicas, self._patience)
+            if found < self._replicas:
+                raise NotReplicated(f"{found} of {self._replicas} replicas had it in time")
 
 
 def _pack(event: events.StreamedEvent, installation: Installation) -> Packed:

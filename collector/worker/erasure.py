@@ -17,6 +17,8 @@ from collector.stream import pending
 from collector.stream.partitions import Installation
 from collector.stream.pending import Pending
 
+LEVEL_MS = 1_000  # for which a replica is waited for before the rewrite is put off to the next step
+
 logger = log.get("erasure")
 
 
@@ -45,10 +47,15 @@ class Rewrite:
         """Begin a rewrite when one is due, or see to the one that runs. Returns at once."""
         # A replica keeps a file of its own. All begin theirs before one is proven, and each is waited for.
         states = [server.info("persistence") for server in connections.servers(self._client)]
-        if any(state.get("aof_rewrite_in_progress") or state.get("aof_rewrite_scheduled") for state in states):
+        if any(
+            state.get("aof_rewrite_in_progress") or state.get("aof_rewrite_scheduled") for state in states
+        ):
             return  # ours, or one from before the last sweep
         if self._serves:
-            if any(state.get("aof_enabled") and state.get("aof_last_bgrewrite_status") != "ok" for state in states):
+            if any(
+                state.get("aof_enabled") and state.get("aof_last_bgrewrite_status") != "ok"
+                for state in states
+            ):
                 self._fail("the last rewrite failed")
             else:
                 self._prove()
@@ -68,6 +75,8 @@ class Rewrite:
 
     def _begin(self, swept: dict[int, list[Pending]]) -> None:
         try:
+            if not self._level():
+                return
             for server in connections.servers(self._client):
                 if server.info("persistence").get("aof_enabled"):
                     server.bgrewriteaof()
@@ -76,6 +85,17 @@ class Rewrite:
             self._fail(str(error))
             return
         self._serves = {number: some for number, some in swept.items() if some}
+
+    def _level(self) -> bool:
+        """Whether a cluster's replicas have what was swept: only then a rewrite frees their files of it."""
+        if not connections.clustered(self._client):
+            return True
+        primaries = connections.primaries(self._client)
+        wanted = [int(primary.info("replication")["connected_slaves"]) for primary in primaries]
+        return all(
+            connections.reached(primary, count, LEVEL_MS) == count
+            for primary, count in zip(primaries, wanted, strict=True)
+        )
 
     def _prove(self) -> None:
         now = self._clock()
