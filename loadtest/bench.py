@@ -9,20 +9,22 @@ from pathlib import Path
 from loadtest import (
     measure_edge,
     measure_memory,
+    measure_open,
     measure_past,
+    measure_peers,
     measure_sizes,
     measure_visible,
     measure_worker,
 )
 from loadtest.client import Missing
-from loadtest.report import Asked, Line, page
+from loadtest.report import RESULTS, Asked, Line, page
 from loadtest.rig import server_name
-
-RESULTS = Path(__file__).with_name("results")
 
 Measure = Callable[[Asked], Iterator[Line]]
 TABLE: dict[str, Measure] = {
     "edge": measure_edge.measure,
+    "open": measure_open.measure,
+    "peers": measure_peers.measure,
     "worker": measure_worker.measure,
     "visible": measure_visible.measure,
     "memory": measure_memory.measure,

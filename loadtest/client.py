@@ -41,12 +41,13 @@ class Client:
         connections: int = 64,
         pause_ms: int = 0,
         core: int | None = None,
+        shape: str = "json",
     ) -> None:
         if not shutil.which("wrk"):
             raise Missing("needs wrk. Mend: apt-get install wrk, or brew install wrk.")
         self._events = events
         options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT)]
-        arguments = [tag, ORIGIN, str(events), str(pause_ms), str(secrets.randbelow(2**31))]
+        arguments = [tag, ORIGIN, str(events), str(pause_ms), str(secrets.randbelow(2**31)), shape]
         self._used = resource.getrusage(resource.RUSAGE_CHILDREN)
         self._process = subprocess.Popen(
             ["wrk", *options, url, "--", *arguments],

@@ -1,9 +1,7 @@
 """Edge: durable events a second of one core, beside a no-op endpoint on the same core in the same run."""
 
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from statistics import median
 from typing import NamedTuple
@@ -11,7 +9,7 @@ from typing import NamedTuple
 from collector import keys
 from loadtest.client import Client, Sent
 from loadtest.report import Asked, Line, at_least, at_most
-from loadtest.rig import FIRST, PATIENCE, SECOND, Rig, free_port, processor_seconds
+from loadtest.rig import FIRST, SECOND, Rig, free_port, processor_seconds
 
 ROUNDS = 3  # each of no-op, single, tens in turn: a busy moment of the machine hits all alike
 SINGLE_GOAL = 0.45  # of the no-op's requests
@@ -31,7 +29,7 @@ def measure(asked: Asked) -> Iterator[Line]:
     rounds: list[tuple[Turn, Turn, Turn]] = []
     with Rig(server_core=SECOND) as rig:
         edge, url = rig.serve("--only", "edge", core=FIRST)
-        noop, other = _noop(rig)
+        nothing, other = noop(rig, FIRST)
 
         def turn(process: subprocess.Popen[bytes], base: str, events: int) -> Turn:
             before = processor_seconds(process.pid)
@@ -43,7 +41,7 @@ def measure(asked: Asked) -> Iterator[Line]:
         turn(edge, url, 1)  # warm
         stored = _stored(rig)
         for _ in range(1 if asked.quick else ROUNDS):
-            rounds.append((turn(noop, other, 1), turn(edge, url, 1), turn(edge, url, 10)))
+            rounds.append((turn(nothing, other, 1), turn(edge, url, 1), turn(edge, url, 10)))
         stored = _stored(rig) - stored
     none, single, tens = (
         max(turns, key=lambda turn: turn.sent.events) for turns in zip(*rounds, strict=True)
@@ -89,19 +87,10 @@ def measure(asked: Asked) -> Iterator[Line]:
     )
 
 
-def _noop(rig: Rig) -> tuple[subprocess.Popen[bytes], str]:
+def noop(rig: Rig, core: int) -> tuple[subprocess.Popen[bytes], str]:
+    """The endpoint to compare with: its process and URL."""
     port = free_port()
-    process = rig.run([sys.executable, "-m", "loadtest.noop", str(port)], core=FIRST)
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.05)
-        else:
-            return process, f"http://127.0.0.1:{port}"
+    return rig.listen([sys.executable, "-m", "loadtest.noop", str(port)], port, core)
 
 
 def _stored(rig: Rig) -> int:

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count, islice
 from typing import NamedTuple
 
 from collector import clock, connections, keys
 from collector.audience.registry import Registry
+from collector.consent import ConsentedEvent
 from collector.event import Event, encode
 from collector.ingest.commit import GROUP
 from collector.stream.append import Appender
@@ -33,19 +34,19 @@ def measure(asked: Asked) -> Iterator[Line]:
     visitors = 100_000 if asked.quick else MANY
     with Rig() as rig:
         registry = Registry(rig.client, rig.installation, rig.settings, clock.system)
-        empty = _memory(rig)
+        empty = memory(rig)
         for number in range(LEAVES):
             registry.create(
                 rig.tag.id, "a leaf", "", {"event_data": {"value": {">=": -number}}, "prefill": False}
             )
-        _apply(rig, visitors)
-        full = _memory(rig)
+        apply(rig)(events(rig.tag.id, visitors, visitors, int(time.time()) + 1))
+        full = memory(rig)
         tenants = [keys.tenant(number, rig.tag.id) for number in range(rig.installation.partitions)]
         for tenant in tenants:
             for key in rig.client.scan_iter(f"{tenant}:col:*", count=1_000):
                 if b":seen:" not in key:
                     rig.client.delete(key)
-        bare = _memory(rig)
+        bare = memory(rig)
         known = sum(int(rig.client.hget(f"{tenant}:meta", "visitors")) for tenant in tenants)
         beside = f"{known:,} visitors; used_memory {(bare.used - empty.used) / 2**20:,.0f} MiB"
         yield at_most(
@@ -64,43 +65,47 @@ def measure(asked: Asked) -> Iterator[Line]:
             digits=2,
         )
     with Rig() as rig:
-        count = visitors
-        empty = _memory(rig)
-        asyncio.run(_append(rig, count))
+        empty = memory(rig)
+        asyncio.run(_append(rig, visitors))
         for number in range(rig.installation.partitions):
             rig.client.delete(keys.events(number))
-        full = _memory(rig)
+        full = memory(rig)
         yield at_most(
             "Redis bytes an event id",
-            (full.used - empty.used) / count,
+            (full.used - empty.used) / visitors,
             ID_GOAL,
-            f"{count:,} ids, streams deleted; resident {(full.resident - empty.resident) / count:,.1f} "
+            f"{visitors:,} ids, streams deleted; resident {(full.resident - empty.resident) / visitors:,.1f} "
             "with the room that the streams left",
             digits=2,
         )
 
 
-def _apply(rig: Rig, visitors: int) -> None:
-    """Every visitor once, in batches as large as the worker reads them."""
-    now = int(time.time()) + 1
-    waiting: list[list[Entry]] = [[] for _ in range(rig.installation.partitions)]
+def apply(rig: Rig) -> Callable[[Iterable[ConsentedEvent]], None]:
+    """A step that applies events without a stream, in batches as large as the worker reads them."""
     work = [
         Partition(rig.client, rig.installation, number, rig.settings, clock.system)
         for number in range(rig.installation.partitions)
     ]
-    for number, sealed in enumerate(events(rig.tag.id, visitors, visitors, now), 1):
-        event = sealed.event
-        at = rig.installation.partition(event.tag, event.visitor)
-        waiting[at].append(Entry(b"%d-%d" % (now * 1000, number), encode(event)))
-        if len(waiting[at]) == BATCH:
-            work[at].apply(waiting[at])
-            waiting[at].clear()
-    for at, entries in enumerate(waiting):
-        if entries:
-            work[at].apply(entries)
+    numbers = count(1)
+    started = int(time.time())
+
+    def step(some: Iterable[ConsentedEvent]) -> None:
+        waiting: list[list[Entry]] = [[] for _ in work]
+        for sealed in some:
+            event = sealed.event
+            at = rig.installation.partition(event.tag, event.visitor)
+            waiting[at].append(Entry(b"%d-%d" % (started * 1000, next(numbers)), encode(event)))
+            if len(waiting[at]) == BATCH:
+                work[at].apply(waiting[at])
+                waiting[at].clear()
+        for at, entries in enumerate(waiting):
+            if entries:
+                work[at].apply(entries)
+
+    return step
 
 
-async def _append(rig: Rig, count: int) -> None:
+async def _append(rig: Rig, number: int) -> None:
     """Events with ids, in groups as large as the edge's; small ones, since the streams go again."""
     now = int(time.time())
     small = (
@@ -114,7 +119,7 @@ async def _append(rig: Rig, count: int) -> None:
                 received_at=now * 1000,
             )
         )
-        for n in range(count)
+        for n in range(number)
     )
     async with connections.open_async(rig.settings, timeout=30.0) as client:
         appender = Appender(client, rig.installation, rig.settings)
@@ -122,7 +127,8 @@ async def _append(rig: Rig, count: int) -> None:
             await appender.append(batch)
 
 
-def _memory(rig: Rig) -> Memory:
+def memory(rig: Rig) -> Memory:
+    """What Redis takes now, its free room given back."""
     rig.client.memory_purge()
     info: dict[str, int] = rig.client.info("memory")
     return Memory(info["used_memory"], info["used_memory_rss"])

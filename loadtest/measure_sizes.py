@@ -33,9 +33,9 @@ def measure(asked: Asked) -> Iterator[Line]:
             answers.append(Sizes(rig.client, rig.installation).size(rig.tag.id, question))
 
         kept = Sizes(rig.client, rig.installation)
-        slow = _milliseconds(cold)
+        slow = milliseconds(cold)
         kept.size(rig.tag.id, question)
-        fast = _milliseconds(lambda: answers.append(kept.size(rig.tag.id, question)))
+        fast = milliseconds(lambda: answers.append(kept.size(rig.tag.id, question)))
         since = now - 30 * DAY
 
         def sorted_sets() -> None:
@@ -45,7 +45,7 @@ def measure(asked: Asked) -> Iterator[Line]:
             pipeline.execute_command("ZDIFFSTORE", "left", 2, "in", "out")
             answers.append(pipeline.execute()[-1])
 
-        rival = _milliseconds(sorted_sets, times=1 if not asked.quick else 3)
+        rival = milliseconds(sorted_sets, times=1 if not asked.quick else 3)
         if len(set(answers)) != 1:
             raise RuntimeError(f"columns and sorted sets disagree: {set(answers)}")
         weight = sum(rig.client.memory_usage(name, samples=0) for name in sets) / 2**20
@@ -82,7 +82,7 @@ def _fill(rig: Rig, leaves: list[str], visitors: int, now: int) -> list[str]:
     return names
 
 
-def _milliseconds(ask: Callable[[], None], times: int = 5) -> float:
+def milliseconds(ask: Callable[[], object], times: int = 5) -> float:
     """The median time of a question."""
     taken = []
     for _ in range(times):

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from collector import clock
 from collector.audience.match import Matcher
@@ -35,8 +35,16 @@ def measure(asked: Asked) -> Iterator[Line]:
         )
 
 
-def _run(count: int, archive: bool) -> tuple[float, float, float, float]:
-    """(events/s, then µs an event: the worker's processor, Redis' processor, Redis' scripts)."""
+class Done(NamedTuple):
+    """Events a second; µs of processor an event: the worker's, Redis', of that Redis' scripts."""
+
+    rate: float
+    own: float
+    server: float
+    script: float
+
+
+def _run(count: int, archive: bool) -> Done:
     later = {} if archive else {"flush_events": NEVER, "flush_seconds": NEVER}
     with Rig(server_core=SECOND, **later) as rig:
         tag = rig.tag.id
@@ -47,19 +55,24 @@ def _run(count: int, archive: bool) -> tuple[float, float, float, float]:
         sealed = list(events(tag, count, count // 10, now))
         _check_matches(tag, sealed[:1_000])
         append(rig, sealed)
-        before: dict[str, Any] = rig.client.info("all")
-        port = free_port()
-        worker = rig.start("worker", core=FIRST, worker_metrics_port=port)
-        first = last = (0.0, 0, 0.0)
-        end = time.monotonic() + PATIENCE
-        while last[1] < count:
-            time.sleep(LOOK)
-            last = (time.perf_counter(), _applied(port), processor_seconds(worker.pid))
-            if not first[1]:
-                first = last
-            if time.monotonic() > end:
-                raise RuntimeError(f"the worker applied {last[1]} of {count}:\n{rig.said(worker)}")
-        after: dict[str, Any] = rig.client.info("all")
+        return work_off(rig, count)
+
+
+def work_off(rig: Rig, count: int) -> Done:
+    """Start a worker on the first core and wait until it has applied `count` events, which the streams hold."""
+    before: dict[str, Any] = rig.client.info("all")
+    port = free_port()
+    worker = rig.start("worker", core=FIRST, worker_metrics_port=port)
+    first = last = (0.0, 0, 0.0)
+    end = time.monotonic() + PATIENCE
+    while last[1] < count:
+        time.sleep(LOOK)
+        last = (time.perf_counter(), _applied(port), processor_seconds(worker.pid))
+        if not first[1]:
+            first = last
+        if time.monotonic() > end:
+            raise RuntimeError(f"the worker applied {last[1]} of {count}:\n{rig.said(worker)}")
+    after: dict[str, Any] = rig.client.info("all")
     done = last[1] - first[1]
     script = sum(
         after[key]["usec"] - before.get(key, {"usec": 0})["usec"]
@@ -67,7 +80,7 @@ def _run(count: int, archive: bool) -> tuple[float, float, float, float]:
         if key.startswith("cmdstat_eval")
     )
     server = sum(after[key] - before[key] for key in ("used_cpu_user", "used_cpu_sys"))
-    return (
+    return Done(
         done / (last[0] - first[0]),
         1e6 * (last[2] - first[2]) / done,
         1e6 * server / count,

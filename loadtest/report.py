@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+RESULTS = Path(__file__).with_name("results")
 LIBRARIES = ("uvicorn", "starlette", "redis", "hiredis", "orjson", "msgspec", "numpy", "duckdb", "pyarrow")
 
 
@@ -46,14 +47,14 @@ def at_most(
     return Line(measure, f"{value:,.{digits}f}{unit}{over}", f"≤ {goal:,g}{unit}", value <= goal, beside)
 
 
-def page(date: str, server: str, command: str, seconds: float, lines: Sequence[Line]) -> str:
+def page(
+    date: str, server: str, command: str, seconds: float, lines: Sequence[Line], *, title: str = "Benchmark"
+) -> str:
     """The whole result as Markdown."""
-    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     rows = "\n".join(line.row() for line in lines)
-    return f"""# Benchmark, {date}
+    return f"""# {title}, {date}
 
-- Machine: {_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}
-- Python {platform.python_version()}, {server}, appendfsync always; {libraries}
+{machine(server)}
 - Repeat it with `{command}`; this run took {seconds:.0f} s.
 - Absolute figures move from machine to machine, and with what else it does: compare within one run.
 
@@ -61,6 +62,15 @@ def page(date: str, server: str, command: str, seconds: float, lines: Sequence[L
 |---|---|---|---|---|
 {rows}
 """
+
+
+def machine(server: str) -> str:
+    """What it was measured on, as lines of a list."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    return (
+        f"- Machine: {_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}\n"
+        f"- Python {platform.python_version()}, {server}, appendfsync always; {libraries}"
+    )
 
 
 def _processor() -> str:

@@ -95,6 +95,22 @@ class Rig:
             time.sleep(0.02)
         return process, f"http://127.0.0.1:{found[1]}"
 
+    def listen(
+        self, command: Iterable[str], port: int, core: int | None = None
+    ) -> tuple[subprocess.Popen[bytes], str]:
+        """Start any server on a port of its own; the process and its URL, once it listens."""
+        process = self.run(command, core=core)
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+            except OSError:
+                if process.poll() is not None or time.monotonic() > end:
+                    raise RuntimeError(f"it does not listen:\n{self.said(process)}") from None
+                time.sleep(0.05)
+            else:
+                return process, f"http://127.0.0.1:{port}"
+
     def end(self, process: subprocess.Popen[bytes]) -> None:
         """Stop a process, and wait for its end."""
         if process.poll() is None:
@@ -118,14 +134,14 @@ class Api:
     def ask(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> Any:
-        """The answer's JSON. Raises RuntimeError for anything but a 2xx."""
+        """The answer's JSON, or None if it is empty. Raises RuntimeError for anything but a 2xx."""
         sent = None if body is None else json.dumps(body).encode()
         self._connection.request(method, path, sent, headers or {"authorization": f"Bearer {ADMIN_KEY}"})
         answer = self._connection.getresponse()
         text = answer.read()
         if not 200 <= answer.status < 300:
             raise RuntimeError(f"{method} {path}: {answer.status} {text[:300]!r}")
-        return json.loads(text)
+        return json.loads(text) if text else None
 
 
 def fetch(url: str) -> str:
@@ -160,12 +176,22 @@ def free_port() -> int:
 
 
 def processor_seconds(pid: int) -> float:
-    """The processor time that a process has used, in seconds; 0 where the system does not tell it so."""
+    """The seconds of processor that a process and its children have used; 0 where the system does not tell it so."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(processor_seconds(int(child)) for child in children)
+
+
+def resident_bytes(pid: int) -> int:
+    """The memory of a process; 0 where the system does not tell it so."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 def server_name() -> str:
