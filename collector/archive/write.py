@@ -69,6 +69,7 @@ class Writer:
             keys.state(self._partition), ["archived", "erasures", "cursor"]
         )
         archived, erasures = (archived or b"0-0").decode(), int(erasures or 0)
+        left_out = dead.ids(self._client, self._partition)  # before the entries: a retry takes letter and entry away
         entries: list[read.Entry] = []
         reached = archived
         while len(entries) < self._settings.flush_events:
@@ -79,7 +80,6 @@ class Writer:
             reached = page[-1].id.decode()
         if not entries:
             return 0
-        left_out = dead.ids(self._client, self._partition)
         events = [
             (*read.parse(entry.id), event)
             for entry in entries

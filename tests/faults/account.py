@@ -6,14 +6,15 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from copy import copy
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import pyarrow.parquet as pq
 
 from tests import oracle
-from tests.faults.plant import ORIGIN, PARTITIONS, Edge, Plant, until
+from tests.faults.plant import ORIGIN, PARTITIONS, PATIENCE, Edge, Plant, until
 
 GRANTED = dict.fromkeys(("ad_storage", "ad_user_data", "ad_personalization"), "granted")
 NAMES = ("pagevisit", "addtocart", "checkout")
@@ -36,27 +37,46 @@ class Row(NamedTuple):
     time: int
 
 
+class Answer(NamedTuple):
+    """When the request was begun that was answered, and when the answer was noted; monotonic seconds."""
+
+    asked: float
+    noted: float
+
+
 class Ledger:
     """What was sent and what was acknowledged, by event id. Fates that are never learnt may go either way."""
 
     def __init__(self) -> None:
         self.sent: dict[str, Row] = {}
-        self.acknowledged: dict[str, float] = {}  # event id → monotonic second of the answer
+        self.acknowledged: dict[str, Answer] = {}  # event id → the first answer that took it
         self.excused: set[str] = set()  # acknowledged, and may be lost all the same
         self.told: Counter[str] = Counter()
         self.lock = threading.Lock()
 
     def excuse(self, since: float, until: float) -> None:
-        """What was acknowledged between two monotonic seconds may be lost: the fault gave back an older Redis."""
-        times = list(self.acknowledged.items())
-        self.excused |= {name for name, at in times if since <= at <= until}
+        """What was stored between two monotonic seconds may be lost: the fault gave back an older Redis.
+
+        That is what was asked before the end and answered after the beginning, however late the answer was noted.
+        """
+        answers = list(self.acknowledged.items())
+        self.excused |= {name for name, (asked, noted) in answers if asked <= until and noted >= since}
 
 
 class Load:
     """Shoppers in threads. A request that fails goes to the next edge, with the same event ids, as the tag would."""
 
-    def __init__(self, edges: Sequence[Edge], tag: str, *, threads: int = 4, pause: float = 0.01) -> None:
+    def __init__(
+        self,
+        edges: Sequence[Edge],
+        tag: str,
+        *,
+        threads: int = 4,
+        pause: float = 0.01,
+        timeout: float = TIMEOUT,
+    ) -> None:
         self.ledger = Ledger()
+        self._timeout = timeout
         self._edges = edges
         self._tag = tag
         self._pause = pause
@@ -103,12 +123,13 @@ class Load:
         )
         end = time.monotonic() + 80
         while time.monotonic() < end:
+            asked = time.monotonic()
             status, results = self._post(chance.choice(self._edges), body)
             self.ledger.told[str(status)] += 1
             outcomes = [result["outcome"] for result in results]
             for row, outcome in zip(rows, outcomes, strict=False):
                 if outcome in ("accepted", "duplicate"):
-                    self.ledger.acknowledged.setdefault(row.event_id, time.monotonic())
+                    self.ledger.acknowledged.setdefault(row.event_id, Answer(asked, time.monotonic()))
             if outcomes and "retry" not in outcomes:
                 assert set(outcomes) <= {"accepted", "duplicate"}, outcomes
                 return
@@ -117,7 +138,7 @@ class Load:
             time.sleep(0.1)
 
     def _post(self, edge: Edge, body: str) -> tuple[int, list[dict[str, str]]]:
-        connection = http.client.HTTPConnection("127.0.0.1", edge.port or 9, timeout=TIMEOUT)
+        connection = http.client.HTTPConnection("127.0.0.1", edge.port or 9, timeout=self._timeout)
         try:
             connection.request("POST", "/v1/events", body, {"origin": ORIGIN, "content-type": "text/plain"})
             answer = connection.getresponse()
@@ -145,6 +166,12 @@ class Account:
         }
         self.load = Load(edges, self.tag, **load)
 
+    def moved(self, plant: Plant, edge: Edge) -> Self:
+        """The same account where the same tag and audiences are kept by another plant."""
+        there = copy(self)
+        there.plant, there._edge = plant, edge
+        return there
+
     def settled(self) -> bool:
         """Whether every partition's worker has applied all that its stream has."""
         for number in range(PARTITIONS):
@@ -171,26 +198,39 @@ class Account:
 
     def stored(self) -> list[Row]:
         """Every event of the tag in archive and streams, read by nothing of the product."""
+        return [row for number in range(PARTITIONS) for row in self._stored(number)]
+
+    def _stored(self, number: int) -> list[Row]:
         found: list[Row] = []
         columns = ["event_id", "visitor", "event", "event_time"]
-        for number in range(PARTITIONS):
-            prefix = f"{{p{number:02d}}}"
-            names = self.plant.client.hkeys(f"{prefix}:{self.tag}:manifest")
-            for name in names:
-                path = self.plant.archive / f"p{number:02d}" / self.tag / f"{name.decode()}.parquet"
-                table = pq.read_table(path, columns=columns)
-                found += [Row(*row) for row in zip(*(table[c].to_pylist() for c in columns), strict=True)]
-            archived = self.plant.client.hget(f"{prefix}:state", "archived") or b"0-0"
-            for _, fields in self.plant.client.xrange(f"{prefix}:events", b"(" + archived):
-                event = json.loads(fields[b"e"])
-                if event["tag"] == self.tag:
-                    found.append(Row(*(event[c] for c in columns)))
+        prefix = f"{{p{number:02d}}}"
+        archived = self.plant.client.hget(f"{prefix}:state", "archived") or b"0-0"
+        for name in self.plant.client.hkeys(f"{prefix}:{self.tag}:manifest"):
+            path = self.plant.archive / f"p{number:02d}" / self.tag / f"{name.decode()}.parquet"
+            table = pq.read_table(path, columns=columns)
+            found += [Row(*row) for row in zip(*(table[c].to_pylist() for c in columns), strict=True)]
+        for _, fields in self.plant.client.xrange(f"{prefix}:events", b"(" + archived):
+            event = json.loads(fields[b"e"])
+            if event["tag"] == self.tag:
+                found.append(Row(*(event[c] for c in columns)))
+        if (self.plant.client.hget(f"{prefix}:state", "archived") or b"0-0") != archived:
+            return self._stored(number)  # some went from the stream to a file meanwhile, and were seen twice or not
         return found
 
     def close(self) -> dict[str, int]:
         """End the load, let everything settle, compare; what the ledger and the store hold."""
         ledger = self.load.stop()
-        promised = ledger.acknowledged.keys() - ledger.excused
+        rows = self.compare(ledger.acknowledged.keys() - ledger.excused)
+        return {
+            "sent": len(ledger.sent),
+            "acknowledged": len(ledger.acknowledged),
+            "stored": len(rows),
+            "lost": len(ledger.acknowledged.keys() - {row.event_id for row in rows}),
+        }
+
+    def compare(self, promised: Set[str]) -> list[Row]:
+        """Wait until what is promised is stored, and compare all that is with what was sent; what is stored."""
+        ledger = self.load.ledger
         rows: list[Row] = []
 
         def whole() -> bool:
@@ -199,7 +239,7 @@ class Account:
             return promised <= {row.event_id for row in rows}
 
         try:
-            until(whole, "every acknowledged event is stored and applied", 30, 0.3)
+            until(whole, "every acknowledged event is stored and applied", 2 * PATIENCE, 0.3)
         except AssertionError:
             missing = sorted(promised - {row.event_id for row in self.stored()})
             raise AssertionError(f"{len(missing)} acknowledged events are lost: {missing[:5]}") from None
@@ -207,18 +247,13 @@ class Account:
         assert not twice, f"{len(twice)} events are stored twice: {twice[:5]}"
         foreign = [row for row in rows if ledger.sent.get(row.event_id) != row]
         assert not foreign, f"stored is not what was sent: {foreign[:3]}"
-        self.compare(rows)
-        return {
-            "sent": len(ledger.sent),
-            "acknowledged": len(ledger.acknowledged),
-            "stored": len(rows),
-            "lost": len(ledger.acknowledged.keys() - {row.event_id for row in rows}),
-        }
+        self._ask(rows)
+        return rows
 
     def _known(self, path: str) -> bool:
         return bool(self._edge.told("GET", path)["status"] != "INITIALIZING")
 
-    def compare(self, rows: Sequence[Row]) -> None:
+    def _ask(self, rows: Sequence[Row]) -> None:
         """Every audience, now and as of now, against the brute-force model."""
         events = [row._asdict() for row in rows]
         for name, rule in RULES.items():

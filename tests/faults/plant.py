@@ -117,6 +117,11 @@ class Plant:
             unit.kill()
         self.client.close()
 
+    @property
+    def url(self) -> str:
+        """What the product is told of Redis."""
+        return f"redis://127.0.0.1:{self.door}"
+
     def redis_command(self, **options: object) -> list[str]:
         chosen = {
             "port": self.port,
@@ -146,12 +151,12 @@ class Plant:
 
     def role(self, *command: object, module: str = "collector", **settings: object) -> Unit:
         """`collector …` on this plant; with a module, what that makes of it (see saboteur.py)."""
-        chosen = {**self._settings, "redis_url": f"redis://127.0.0.1:{self.door}", **settings}
+        chosen = {**self._settings, "redis_url": self.url, **settings}
         environment = {f"COLLECTOR_{name.upper()}": str(value) for name, value in chosen.items()}
         return self.unit(str(command[-1]), [sys.executable, "-m", module, *command], environment)
 
-    def edge(self) -> "Edge":
-        return Edge(self.role("serve", port=free_port()))
+    def edge(self, *, module: str = "collector", before: Iterable[object] = ()) -> "Edge":
+        return Edge(self.role(*before, "serve", module=module, port=free_port()))
 
     def worker(self, *, module: str = "collector", before: Iterable[object] = (), **settings: object) -> Unit:
         return self.role(*before, "worker", module=module, **settings)
@@ -186,7 +191,7 @@ class Plant:
 
     def collector(self, *command: str) -> "subprocess.CompletedProcess[str]":
         """A command of the product, run to its end."""
-        chosen = {**self._settings, "redis_url": f"redis://127.0.0.1:{self.door}"}
+        chosen = {**self._settings, "redis_url": self.url}
         environment = {
             **os.environ,
             **{f"COLLECTOR_{name.upper()}": str(value) for name, value in chosen.items()},

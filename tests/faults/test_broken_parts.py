@@ -103,13 +103,18 @@ def test_a_worker_that_fails_on_everything_stops_and_says_so(plants: Plants, tri
 
 @only_long
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("whose", ["a worker", "an edge"])
 def test_a_clock_that_steps_by_a_day_moves_nothing_that_is_stored(
-    plants: Plants, tried: Tried, switch: Path
+    plants: Plants, tried: Tried, switch: Path, whose: str
 ) -> None:
-    """Of the worker that applies and archives; the events' times are the edge's, and stay."""
+    """What was sent with a time of the past, as here, keeps it; an edge only clamps what would be in its future."""
     plant, times = plants(lease_seconds=1), rounds(1, 10)
     switch.write_text("0")
-    edge, worker = plant.edge().await_ready(), saboteur(plant, "clock", switch)
+    if whose == "an edge":
+        edge = plant.edge(module=SABOTEUR, before=("clock", switch)).await_ready()
+        worker = plant.worker()
+    else:
+        edge, worker = plant.edge().await_ready(), saboteur(plant, "clock", switch)
     account = Account(plant, [edge])
     for _ in range(times):
         for step in (DAY, -DAY, 0):
@@ -118,10 +123,11 @@ def test_a_clock_that_steps_by_a_day_moves_nothing_that_is_stored(
             account.load.await_acknowledged()
             account.await_applied()
             assert worker.running
+            assert edge.unit.running
     closed = account.close()
     tried(
         "A clock that steps moves nothing",
-        "a worker's clock steps by +1 day, −1 day, and back",
+        f"{whose}'s clock steps by +1 day, −1 day, and back",
         3 * times,
         closed,
     )

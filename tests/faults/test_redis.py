@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.account import TIMEOUT, Account
+from tests.faults.account import Account
 from tests.faults.conftest import LONG, Plants, Tried, only_long, rounds
 from tests.faults.plant import PARTITIONS, Plant, until
 from tests.faults.proxy import Proxy
@@ -179,13 +179,17 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(
     assert always or closed["lost"] > 0
 
 
+def watcher(folder: Path) -> Path:
+    """The library that notes what is synced, see synced.c."""
+    library, source = folder / "synced.so", Path(__file__).with_name("synced.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
 def watch_syncs(plant: Plant) -> dict[str, str]:
     """Start Redis anew, with a library in front of fdatasync that notes how long each file was; its environment."""
-    library = plant.folder / "synced.so"
-    source = Path(__file__).with_name("synced.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
     plant.redis.kill()
-    watch = {"LD_PRELOAD": str(library), "SYNCED": str(plant.folder / "synced")}
+    watch = {"LD_PRELOAD": str(watcher(plant.folder)), "SYNCED": str(plant.folder / "synced")}
     plant.start_redis(watch)
     plant.await_redis()
     return watch
@@ -215,12 +219,13 @@ def test_a_redis_that_went_back_in_time_agrees_with_the_files_that_stayed(
     plant, times, seconds = plants(flush_seconds=0.3), rounds(1, 10), 2.0
     edge, worker = plant.edge().await_ready(), plant.worker()
     account = Account(plant, [edge])
+    lost: list[tuple[float, float]] = []
     for _ in range(times):
         account.load.await_acknowledged(100)
+        then = time.monotonic()
         plant.redis.send(signal.SIGSTOP)
         shutil.copytree(plant.aof, plant.folder / "then")
         plant.redis.send(signal.SIGCONT)
-        then = time.monotonic()
         time.sleep(seconds)
         account.load.await_acknowledged(1)
         until(
@@ -228,15 +233,16 @@ def test_a_redis_that_went_back_in_time_agrees_with_the_files_that_stayed(
             "files are put in force that are not in that copy",
         )
         plant.redis.kill()
-        time.sleep(1)  # for shoppers to note the last answers of the Redis that is gone
         now = time.monotonic()
         shutil.rmtree(plant.aof)
         (plant.folder / "then").rename(plant.aof)
         plant.redis.start()
         plant.await_redis()
-        # What was acknowledged between then and now is gone with the Redis that had it; nobody could keep that.
-        account.load.ledger.excuse(then - TIMEOUT, now)
+        lost.append((then, now))
     assert worker.running
+    ledger = account.load.stop()
+    for then, now in lost:  # what only those seconds had is gone with its Redis; nobody could keep that
+        ledger.excuse(then, now)
     closed = account.close()
     tried(
         "Files follow Redis",
