@@ -14,6 +14,7 @@ import pytest
 
 from collector import connections, tags
 from collector.embedded import Embedded
+from collector.settings import load
 from tests.conftest import Live, Start
 
 ORIGIN = "https://shop.example"
@@ -29,6 +30,8 @@ HOST = b"host: collect.shop.example\r\n"
 def address(server: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     """Where an edge with short limits listens."""
     folder = tmp_path_factory.mktemp("edge")
+    with connections.open_redis(load(redis_url=server.url)) as client:
+        client.flushall()  # another file may have left an installation of its own
     chosen = {
         "redis_url": server.url,
         "data_dir": folder,

@@ -201,8 +201,8 @@ def test_marks_go_wherever_their_visitor_may_be(before: int, after: int) -> None
 def test_every_key_is_carried_or_remade(redis: Redis, settings: Settings) -> None:
     """The list of what a rebuild or a backup knows; a key that keys.py gains must be put on one side here."""
     carried = {"installation", "tags", "api_keys", "audiences", "history", "imports", "tally", "people"}
-    carried |= {"session", "link", "tries", "erase_now"}  # all of {c} but what is at work now
-    at_work = {"workers", "chores"}
+    carried |= {"session", "link", "tries", "erase_now", "audit", "edits", "deleted", "feed", "pace"}
+    at_work = {"workers", "chores", "edges", "fresh"}  # all else of {c} is carried
     shares = {
         "events",
         "state",
