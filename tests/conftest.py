@@ -73,7 +73,7 @@ class Live:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 # A shell lets what it starts in the background ignore Ctrl-C, and so would its children.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     @property
