@@ -155,7 +155,7 @@ test('a telephone number leaves the page as its SHA-256, and not at all where th
   await say(plain, 'track', 'signup');
   const bodies = await stage.bodiesOf(2);
   assert.deepEqual(bodies[1].user_data, {});
-  assert.ok(!JSON.stringify(bodies).includes('555'));
+  assert.doesNotMatch(JSON.stringify(bodies), /555-?1212/); // less may stand in an id by chance
 });
 
 test('opt_out_type limits, and is told', async () => {
