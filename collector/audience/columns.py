@@ -20,6 +20,7 @@ from collector.stream.partitions import Installation
 CHUNK = 65_472  # visitors in a chunk; the reason for the number stands in columns.lua
 PAGE = 64  # ordinals in a page of ids
 SEEN = "seen"  # the built-in leaf: the last event of any kind, for the expiry of visitors
+SHARED = ("buckets", "newest", "columns")  # the pieces that its scripts are made of
 GROWING = ("register", "backfill")  # what may wait while Redis is full; all else drains it or only reads
 STOPPED = "stopped"  # a leaf's `failed` where somebody stopped the backfill, which goes no further
 FREE_TOLD = 10_000  # free ordinals that a worker takes note of at a time
@@ -107,7 +108,7 @@ class Columns:
         self._partition = partition
         self._scripts = {
             name: client.register_script(
-                scripts.source("audience", name, "buckets", "columns", drains=name not in GROWING)
+                scripts.source("audience", name, *SHARED, drains=name not in GROWING)
             )
             for name in (
                 "load",

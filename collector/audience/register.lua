@@ -14,14 +14,7 @@ elseif tonumber(ARGV[6]) < tonumber(redis.call('HGET', key, 'wanted_from')) then
   redis.call('HSET', key, 'wanted_from', ARGV[6])
 end
 redis.call('HSET', key, 'touched', ARGV[7])
-local newest = '0-0'
-local stream = ARGV[1] .. ':events'
-if redis.call('EXISTS', stream) == 1 then
-  local info = redis.call('XINFO', 'STREAM', stream)
-  for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then newest = info[i + 1] end
-  end
-end
+local newest = newest_of(ARGV[1] .. ':events')
 local leaf = redis.call('HMGET', key, 'live_from', 'covered_from', 'wanted_from')
 if tonumber(leaf[2]) > tonumber(leaf[3]) then
   redis.call('SADD', ARGV[1] .. ':wanting', ARGV[2])

@@ -3,14 +3,7 @@
 -- Returns {archived, epoch, erasures, newest id, imports, dead, pending,
 --          [tag, [leaf, fields]…, bars, tombs, erasing, files]…}.
 local state = redis.call('HMGET', KEYS[1], 'archived', 'epoch', 'erasures')
-local newest = '0-0'
-local stream = ARGV[1] .. ':events'
-if redis.call('EXISTS', stream) == 1 then
-  local info = redis.call('XINFO', 'STREAM', stream)
-  for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then newest = info[i + 1] end
-  end
-end
+local newest = newest_of(ARGV[1] .. ':events')
 local tags = {}
 for _, tag in ipairs(redis.call('SMEMBERS', ARGV[1] .. ':tags')) do
   local tenant = ARGV[1] .. ':' .. tag

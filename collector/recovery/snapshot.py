@@ -96,7 +96,7 @@ def _content(client: Redis, name: str, kind: str) -> list[bytes]:
 
 def share(client: Redis, number: int) -> Share:
     """A partition at one moment. Raises connections.Unavailable."""
-    script = client.register_script(scripts.source("recovery", "share", drains=True))
+    script = client.register_script(scripts.source("recovery", "share", "newest", drains=True))
     archived, epoch, erasures, newest, imports, dead, pending, tags = script(
         keys=[keys.state(number)], args=[keys.partition(number)]
     )

@@ -8,7 +8,11 @@ from redis.exceptions import ResponseError
 
 from collector.connections import Redis
 
-SHARED = {"buckets": ("stream", "buckets.lua"), "columns": ("audience", "columns.lua")}
+SHARED = {
+    "buckets": ("stream", "buckets.lua"),
+    "newest": ("stream", "newest.lua"),
+    "columns": ("audience", "columns.lua"),
+}
 
 
 def allow_oom(text: str) -> str:
