@@ -1,6 +1,8 @@
 """`collector up --demo`: a newcomer opens the shop, and sees tag and audiences at work within seconds."""
 
+import contextlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -101,15 +103,23 @@ def test_a_second_run_has_the_same_tag_and_audiences(start: Start, tmp_path: Pat
     assert len(names[0]) == 3
 
 
+@contextlib.contextmanager
+def a_free_port_below_a_taken_one() -> Iterator[int]:
+    """The free one. Both lie below those that the system hands out, so that nobody comes upon it by chance."""
+    for port in random.sample(range(10_000, 30_000, 2), 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
+            socket.create_server(("127.0.0.1", port)).close()
+            yield port
+            return
+    pytest.fail("no two free ports that follow each other")
+
+
 def test_a_taken_shop_port_is_no_obstacle(start: Start, tmp_path: Path) -> None:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        holder.listen()
-        taken = holder.getsockname()[1]
-        running = start("up", "--demo", redis_url="", data_dir=tmp_path / "kept", port=taken - 1)
+    with a_free_port_below_a_taken_one() as port:
+        running = start("up", "--demo", redis_url="", data_dir=tmp_path / "kept", port=port)
         running.await_text("Collector is ready")
         assert httpx.get(shop(running)).status_code == 200
-        assert not shop(running).endswith(f":{taken}")
+        assert not shop(running).endswith(f":{port + 1}")
 
 
 @pytest.mark.slow
