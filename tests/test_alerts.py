@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 import yaml
 
 from tests.conftest import Live
+from tests.ports import free_port
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 RULES = DEPLOY / "prometheus" / "collector.rules.yml"
@@ -25,12 +25,6 @@ OURS = re.compile(r"\bcollector_[a-z_]+")
 promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="no promtool here. Mend: apt-get install prometheus"
 )
-
-
-def free_port() -> int:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        return int(holder.getsockname()[1])
 
 
 def rules() -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@ from collector import connections
 from collector.connections import Redis
 from collector.embedded import Server
 from collector.settings import Settings
-from tests.faults.plant import Plant, Unit, free_port, until
+from tests.faults.plant import Plant, Unit, until
+from tests.ports import free_port
 
 SLOTS = 16_384
 NODE_TIMEOUT = 1_500  # ms: a failover begins soon after it

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import threading
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120.0  # seconds: a start with images that are there takes 20
@@ -54,7 +55,7 @@ class Compose:
 
     def __init__(self, folder: Path) -> None:
         self.name = f"collector-test-{uuid.uuid4().hex[:8]}"
-        self.https, self.http = _free_ports(2)
+        self.https, self.http = free_port(), free_port()
         override = folder / "override.yml"
         override.write_text(OVERRIDE)
         self._command = [*_compose(), "-p", self.name]
@@ -178,13 +179,3 @@ class Shopper(threading.Thread):
 
 def _docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout
-
-
-def _free_ports(count: int) -> list[int]:
-    held = [socket.socket() for _ in range(count)]
-    for each in held:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in held]
-    for each in held:
-        each.close()
-    return ports

@@ -1,7 +1,6 @@
 """Redis as the containers have it: deploy/redis/start, its configuration and its users, without a container."""
 
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 import redis
 
 from collector.embedded import Server
+from tests.ports import free_port
 
 SOURCE = Path(__file__).parents[2] / "deploy" / "redis"
 ROLES = ("edge", "query", "serve", "worker", "admin", "recovery")
@@ -34,9 +34,7 @@ class DeployedRedis:
         try:  # the URLs of an earlier start name its port
             self._port = urlsplit(self.url("admin")).port or 0
         except OSError:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self._port = int(probe.getsockname()[1])
+            self._port = free_port()
         self._environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "REDIS_SERVER": str(binary.path),

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from redis.retry import Retry
 from collector import leash
 from collector.connections import Redis
 from collector.embedded import Server
+from tests.ports import free_port
 
 PATIENCE = 60.0  # seconds for anything to recover: two cores start three Pythons at once here
 ADMIN_KEY = "the-admin-key-of-a-fault"
@@ -246,10 +246,3 @@ class Edge:
                 f"{method} {path}: {status} {raw[:300]!r}"
             )
             time.sleep(0.2)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -59,8 +59,8 @@ def test_a_poison_event_is_put_aside_while_the_rest_flows(
     until(
         lambda: {letter["reason"] for letter in letters(plant)} == {"undecodable"}, "the others are applied"
     )
+    until(account.settled, "all is applied")
     poisoned = [row for row in account.stored() if row.event_id.startswith("poison-")]
-    until(lambda: account.settled(), "all is applied")
     assert len(poisoned) == times
     assert "dropped" in plant.collector("dead", "drop", "--all").stdout
     assert letters(plant) == []

@@ -1,8 +1,6 @@
 """`collector up --demo`: a newcomer opens the shop, and sees tag and audiences at work within seconds."""
 
-import contextlib
 import os
-import random
 import re
 import shutil
 import signal
@@ -16,6 +14,7 @@ import httpx
 import pytest
 
 from tests.conftest import PATIENCE, Live, Start
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 
@@ -103,19 +102,9 @@ def test_a_second_run_has_the_same_tag_and_audiences(start: Start, tmp_path: Pat
     assert len(names[0]) == 3
 
 
-@contextlib.contextmanager
-def a_free_port_below_a_taken_one() -> Iterator[int]:
-    """The free one. Both lie below those that the system hands out, so that nobody comes upon it by chance."""
-    for port in random.sample(range(10_000, 30_000, 2), 100):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
-            socket.create_server(("127.0.0.1", port)).close()
-            yield port
-            return
-    pytest.fail("no two free ports that follow each other")
-
-
 def test_a_taken_shop_port_is_no_obstacle(start: Start, tmp_path: Path) -> None:
-    with a_free_port_below_a_taken_one() as port:
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port + 1)):
         running = start("up", "--demo", redis_url="", data_dir=tmp_path / "kept", port=port)
         running.await_text("Collector is ready")
         assert httpx.get(shop(running)).status_code == 200

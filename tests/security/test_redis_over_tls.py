@@ -1,7 +1,6 @@
 """Redis over TLS with a user and a password: all works, a stranger's server is refused, no secret is told anywhere."""
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from collector.embedded import Server
 from collector.settings import BadSetup, Settings
 from tests.conftest import PATIENCE, Live
 from tests.contract.test_cli import collector
+from tests.ports import free_port
 from tests.security.conftest import ADMIN, GRANTED, ORIGIN
 
 PASSWORD = "s3cret-p@ss/w?rd#1"
@@ -58,9 +58,7 @@ def secured(server_binary: Server, tmp_path_factory: pytest.TempPathFactory) -> 
         capture_output=True,
     )
     (folder / "users.acl").write_text(f"user default off\nuser collector on >{PASSWORD} ~* &* +@all\n")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     options = {
         "port": "0",
         "tls-port": str(port),

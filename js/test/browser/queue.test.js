@@ -231,12 +231,12 @@ test('what is no parcel of ours in the storage is thrown away, and what is the s
   assert.deepEqual((await page.traces()).local, ['cart']);
 });
 
-test('where storage is blocked or full, memory does', async () => {
-  for (const init of [
-    () => Object.defineProperty(window, 'localStorage', { get() { throw new Error('blocked'); } }),
-    () => (Storage.prototype.setItem = undefined) || localStorage.setItem,
-    () => { try { localStorage.filler = 'x'.repeat(5_242_000); } catch {} },
-  ]) {
+for (const [what, init] of Object.entries({
+  blocked: () => Object.defineProperty(window, 'localStorage', { get() { throw new Error('blocked'); } }),
+  broken: () => (Storage.prototype.setItem = undefined) || localStorage.setItem,
+  full: () => { try { localStorage.filler = 'x'.repeat(5_242_000); } catch {} },
+}))
+  test(`where storage is ${what}, memory does`, async () => {
     const page = await stage.visit('opt-out.html', { init });
     await stage.eventsOf(2);
     stage.status = 503;
@@ -245,5 +245,4 @@ test('where storage is blocked or full, memory does', async () => {
     stage.status = 200;
     await stage.eventsOf(4);
     assert.deepEqual(page.errors, []);
-  }
-});
+  });

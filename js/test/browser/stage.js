@@ -73,9 +73,9 @@ export const openStage = async () => {
         setTimeout(() => response.end(readFileSync(join(STATIC, script[1]))), stage.scriptDelay);
         return;
       }
-      const text = Buffer.concat(chunks).toString();
-      const body = method === 'POST' ? JSON.parse(text) : undefined;
-      const note = { method, path, headers, body, bytes: Buffer.byteLength(text), answered: undefined };
+      const said = Buffer.concat(chunks).toString();
+      const body = method === 'POST' ? JSON.parse(said) : undefined;
+      const note = { method, path, headers, body, bytes: Buffer.byteLength(said), answered: undefined };
       seen.push(note);
       response.on('close', () => (note.answered = response.writableFinished)); // false: the browser hung up
       response.setHeader('Access-Control-Allow-Origin', headers.origin || '*');
@@ -89,7 +89,8 @@ export const openStage = async () => {
         ...stage.headers,
       });
       const error = { code: 'some_code', message: 'What happened.', hint: 'What to do.' };
-      setTimeout(() => response.end(JSON.stringify(stage.status < 300 ? { results } : { error })), stage.answerDelay);
+      const text = JSON.stringify(stage.status < 300 ? { results } : { error }); // now: the test may change the status
+      setTimeout(() => response.end(text), stage.answerDelay);
     });
   });
   const collectorUrl = `http://localhost:${collector.address().port}`;
