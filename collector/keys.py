@@ -47,7 +47,7 @@
 | {p}:garbage | zset | replaced archive file → Unix seconds to delete it at |
 """
 
-import hashlib
+from hashlib import blake2b
 
 INSTALLATION = "{c}:installation"
 TAGS = "{c}:tags"
@@ -142,5 +142,4 @@ def event_mark(secret: bytes, tag: str, visitor: str, event: str, event_id: str)
 
 
 def keyed_hash(secret: bytes, text: str) -> int:
-    digest = hashlib.blake2b(text.encode(), key=secret, digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
+    return int.from_bytes(blake2b(text.encode(), key=secret, digest_size=8).digest(), "big") >> 1

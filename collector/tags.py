@@ -134,9 +134,7 @@ def allow(client: Redis, tag: Tag, origins: Sequence[str]) -> Tag:
 
 def edit(client: Redis, tag: Tag, name: str, origins: Sequence[str], regime: Regime) -> Tag:
     """The tag with another name, other origins and another regime; edges know within a second. Raises BadSetup."""
-    changed = msgspec.structs.replace(
-        tag, name=_named(name), origins=_checked(origins), regime=regime
-    )
+    changed = msgspec.structs.replace(tag, name=_named(name), origins=_checked(origins), regime=regime)
     client.hset(keys.TAGS, tag.id, _write(changed))
     return changed
 
@@ -144,7 +142,7 @@ def edit(client: Redis, tag: Tag, name: str, origins: Sequence[str], regime: Reg
 def list_tags(client: Redis) -> list[Tag]:
     """Every tag, the oldest first."""
     records: list[bytes] = client.hvals(keys.TAGS)
-    return sorted(map(_read_tag, records), key=lambda tag: (tag.created_at, tag.id))
+    return sorted(map(_read_tag, records), key=lambda tag: (tag.created_at, tag.name, tag.id))
 
 
 def get(client: Redis, tag: str) -> Tag | None:
@@ -186,7 +184,7 @@ def create_key(
 def list_keys(client: Redis) -> list[ApiKey]:
     """Every key's record, the oldest first."""
     records: list[bytes] = client.hvals(keys.API_KEYS)
-    return sorted(map(_read_key, records), key=lambda key: (key.created_at, key.id))
+    return sorted(map(_read_key, records), key=lambda key: (key.created_at, key.name, key.id))
 
 
 def rotate(

@@ -1,7 +1,7 @@
 """Scan: questions about the past, asked of the files in force and of the stream behind them."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
@@ -160,18 +160,37 @@ class Archive:
 
         since: Unix milliseconds; files of which nothing came after it are left out.
         """
-        try:
-            pasts, tails, paths = self._look(tag, partitions, since)
-        except Damaged:  # or an erasure took a file away meanwhile: then it is not listed any more
-            pasts, tails, paths = self._look(tag, partitions, since)
+        damaged = False
+        with ExitStack() as stack:
+            for _ in range(TRIES):
+                try:
+                    pasts, tails, paths = self._look(tag, partitions, since)
+                    connection = stack.enter_context(self._connect(tag, pasts, tails, paths))
+                    break
+                except Damaged:  # or an erasure took a file away meanwhile: then it is not listed any more
+                    if damaged:
+                        raise
+                    damaged = True
+                except duckdb.IOException:  # the same, after it had been looked at
+                    continue
+            else:
+                raise Moved
+            yield connection, pasts
+
+    def _connect(
+        self,
+        tag: str,
+        pasts: Sequence[Past],
+        tails: list[tuple[int, int, StreamedEvent]],
+        paths: Sequence[str],
+    ) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         marks: dict[int, int] = {}
         for past in pasts:
             for mark, until in chain(past.bars.items(), past.tombstones.items()):
                 marks[mark] = max(marks.get(mark, -1), until)
         secret = self._installation.secret
-        tail_table = rows.table(tails, lambda visitor: keys.visitor_mark(secret, tag, visitor))
-        with connect(paths, tail_table, marks) as connection:
-            yield connection, pasts
+        tail = rows.table(tails, lambda visitor: keys.visitor_mark(secret, tag, visitor))
+        return connect(paths, tail, marks)
 
     def _look(
         self, tag: str, partitions: Sequence[int], since: int

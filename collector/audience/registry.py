@@ -168,7 +168,7 @@ class Registry:
         """All audiences, or a tag's, oldest first."""
         raws: list[bytes] = self._client.hvals(keys.AUDIENCES)
         found = [audience for audience in map(decode, raws) if tag in (None, audience.tag)]
-        return sorted(found, key=lambda audience: (audience.created_at, audience.id))
+        return sorted(found, key=lambda audience: (audience.created_at, audience.name, audience.id))
 
     def standings(self, audiences: Sequence[Audience]) -> list[Standing]:
         """How far each audience is; one round trip a partition and tag for all of them."""
@@ -316,7 +316,9 @@ def _standing(audience: Audience, partitions: Sequence[Progress]) -> Standing:
                     0,
                 )
             if state.failed == STOPPED:
-                return Standing("FAILED", "Somebody stopped reading its past traffic.", "An admin can let it go on.", 0)
+                return Standing(
+                    "FAILED", "Somebody stopped reading its past traffic.", "An admin can let it go on.", 0
+                )
             if state.failed:
                 return Standing(
                     "FAILED", f"Past traffic could not be read: {state.failed}", "See the worker's log.", 0

@@ -1,6 +1,8 @@
 """Answers: what goes back to a page, a server or a person with curl; CORS headers on every one."""
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
@@ -71,27 +73,47 @@ def rate_limited(seconds: int, whose: str) -> Rejected:
 
 async def send(send: Send, caller: Caller, answer: Answer) -> None:
     """Write the response."""
+    if answer.status == 200 and caller.exchange is not None and caller.method != "HEAD":
+        own = b"".join([part for name, value in answer.headers for part in (name, b": ", value, b"\r\n")])
+        head = b"content-type: %b\r\ncontent-length: %d\r\nx-content-type-options: nosniff\r\n%b%b" % (
+            answer.media_type,
+            len(answer.body),
+            own,
+            _cors_lines(caller.origin),
+        )
+        if caller.exchange.answer(200, head, answer.body):
+            return
     headers = [
         (b"content-type", answer.media_type),
         (b"content-length", str(len(answer.body)).encode()),
         (b"x-content-type-options", b"nosniff"),
         *answer.headers,
-        *cors(caller),
+        *cors(caller.origin),
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if caller.method == "HEAD" else answer.body})
 
 
-def cors(caller: Caller) -> Headers:
+def cors(origin: str) -> Headers:
     """Lets the page read the answer, an error too: it holds nothing that its sender may not know."""
-    if not caller.origin:
+    if not origin:
         return [(b"vary", b"origin")]
     return [
         (b"vary", b"origin"),
-        (b"access-control-allow-origin", caller.origin.encode("latin-1")),
+        (b"access-control-allow-origin", origin.encode("latin-1")),
         (b"access-control-allow-credentials", b"true"),
         (b"access-control-expose-headers", b"x-collector, x-collector-optout, retry-after"),
     ]
+
+
+@lru_cache(maxsize=1024)
+def _cors_lines(origin: str) -> bytes:
+    """The same as on the wire. It is all of an answer that its sender has written, hence the second look."""
+    lines = [b"%b: %b\r\n" % (name, value) for name, value in cors(origin) if not _CONTROL.search(value)]
+    return b"".join(lines)
+
+
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
 def preflight(methods: bytes) -> Answer:

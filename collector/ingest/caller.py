@@ -8,6 +8,7 @@ from starlette.types import Scope
 
 from collector.event import BROWSER_ID
 from collector.ingest import bots
+from collector.ingest.exchange import EXTENSION, Exchange
 
 COOKIE = "_collector_id"
 
@@ -15,7 +16,7 @@ COOKIE = "_collector_id"
 class Caller:
     """The headers that the edge looks at. The IP is for the rate limit alone; the User-Agent is not kept as it came."""
 
-    __slots__ = ("_headers", "method", "origin", "path", "peer", "query", "secure")
+    __slots__ = ("_headers", "exchange", "method", "origin", "path", "peer", "query", "secure")
 
     def __init__(self, scope: Scope) -> None:
         self._headers: dict[bytes, bytes] = dict(scope["headers"])  # of repeated ones the last
@@ -26,6 +27,9 @@ class Caller:
         self.query: bytes = scope["query_string"]
         self.secure = scope["scheme"] == "https"
         self.origin = self.header(b"origin")
+        extensions = scope.get("extensions")
+        # None under another server than ours: everything then goes by ASGI's messages.
+        self.exchange: Exchange | None = extensions.get(EXTENSION) if extensions else None
 
     def header(self, name: bytes) -> str:
         """A header's value, "" when absent. The name in lower case."""

@@ -32,9 +32,26 @@ async def read(receive: Receive, caller: Caller, settings: Settings, patience: P
     announced = caller.header(b"content-length")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
+    body = caller.exchange.whole() if caller.exchange is not None else None
+    if body is None:
+        body = await _awaited(receive, limit, settings, patience)
+    elif len(body) > limit:
+        raise _too_large(limit)
+    encoding = caller.header(b"content-encoding").strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in ("gzip", "x-gzip"):
+        raise Rejected(
+            400, "bad_encoding", f"Content-Encoding {encoding[:40]!r} is not read here.", "Use gzip or none."
+        )
+    return _gunzip(body, limit)
+
+
+async def _awaited(receive: Receive, limit: int, settings: Settings, patience: Patience) -> bytes:
+    """A body that is still on its way."""
     task = patience.begin()
     try:
-        body = await _whole(receive, limit)
+        return await _whole(receive, limit)
     except asyncio.CancelledError:
         if not patience.ended(task):
             raise
@@ -47,14 +64,6 @@ async def read(receive: Receive, caller: Caller, settings: Settings, patience: P
         ) from None
     finally:
         patience.end(task)
-    encoding = caller.header(b"content-encoding").strip().lower()
-    if encoding in ("", "identity"):
-        return body
-    if encoding not in ("gzip", "x-gzip"):
-        raise Rejected(
-            400, "bad_encoding", f"Content-Encoding {encoding[:40]!r} is not read here.", "Use gzip or none."
-        )
-    return _gunzip(body, limit)
 
 
 async def _whole(receive: Receive, limit: int) -> bytes:

@@ -31,7 +31,8 @@ async def browser(edge: Edge, caller: Caller, receive: Receive) -> Answer:
     fates, stored = await _take(edge, caller, submission)
     if not stored:
         return unavailable().answer(results=fates.results)
-    TAG_LOST.inc(request["lost"])
+    if lost := request["lost"]:
+        TAG_LOST.inc(lost)
     return _results(fates, _privacy(edge, caller, submission, fates))
 
 

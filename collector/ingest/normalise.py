@@ -55,7 +55,7 @@ def event(
     if not isinstance(name, str) or "\0" in name:
         raise Refused("bad_event")
     name = canonical_name(name)
-    if not 0 < len(name) <= LONGEST_NAME or (not name.isascii() and len(name.encode()) > LONGEST_NAME):
+    if not name or _too_long(name):
         raise Refused("bad_event")
     given = raw.get("data")
     if given is None:
@@ -100,9 +100,13 @@ def identifier(raw: dict[str, Any]) -> str:
         return ""
     if type(given) is int or type(given) is float:
         given = str(given)
-    if not isinstance(given, str) or len(given.encode()) > LONGEST_NAME or "\0" in given:
+    if not isinstance(given, str) or _too_long(given) or "\0" in given:
         raise Refused("bad_event_id")
     return given
+
+
+def _too_long(name: str) -> bool:
+    return len(name) > LONGEST_NAME or (not name.isascii() and len(name.encode()) > LONGEST_NAME)
 
 
 def instant(given: object, *, source: Source, now: float, sent_at: float | None, settings: Settings) -> int:
@@ -130,24 +134,26 @@ def instant(given: object, *, source: Source, now: float, sent_at: float | None,
 
 def data(given: dict[str, Any]) -> tuple[Values, list[Values]]:
     """Event data: the values at its top, and the line items."""
-    items = _line_items(given["line_items"]) if "line_items" in given else []
-    if items or not _APART.isdisjoint(given):
-        given = {key: value for key, value in given.items() if key not in _APART}
-    return _values(given), items
+    items: list[Values] = []
+    if "line_items" in given:
+        listed = given["line_items"]
+        for item in (
+            listed if isinstance(listed, list) else [listed]
+        ):  # some pages send the only item as it is
+            if isinstance(item, dict) and (inside := _values(item)):
+                items.append(inside)
+    return _values(given, _APART), items
 
 
-_APART = frozenset(("line_items", "event_id"))
+_APART = ("line_items", "event_id")
 
 
-def _line_items(given: object) -> list[Values]:
-    listed = given if isinstance(given, list) else [given]  # some pages send the only item as it is
-    return [values for item in listed if isinstance(item, dict) and (values := _values(item))]
-
-
-def _values(given: dict[str, Any]) -> Values:
+def _values(given: dict[str, Any], apart: tuple[str, ...] = ()) -> Values:
     """The values that have a normal form, in it. Half of an event's time at the edge, hence by type first."""
     values: Values = {}
     for key, value in given.items():
+        if key in apart:
+            continue
         kind = type(value)
         if kind is str and len(value) <= SHORT:
             values[key] = known_text(value)

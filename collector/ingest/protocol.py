@@ -4,8 +4,9 @@ import asyncio
 from typing import Any
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from collector.ingest.exchange import EXTENSION
 from collector.settings import Settings
 
 LOOKS = 10  # in the time for headers: it may take a tenth longer
@@ -110,6 +111,11 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             super().send_400_response(msg)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        extensions: dict[str, Any] = {EXTENSION: Direct(cycle)}
+        cycle.scope["extensions"] = extensions
+        super()._start_asgi_task(cycle, app)
+
     def expire(self) -> None:
         """What was expected has not come in time."""
         if self.transport.is_closing():
@@ -134,6 +140,38 @@ class BoundedProtocol(HttpToolsProtocol):
             + body
         )
         self.transport.close()
+
+
+class Direct:
+    """An Exchange on uvicorn's own state: what its receive() and send() do to it, for the whole at once."""
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    def whole(self) -> bytes | None:
+        cycle = self._cycle
+        if cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
+            return None
+        return bytes(cycle.body)
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> bool:
+        cycle = self._cycle
+        # A client that reads slowly is waited for, and one that is gone is none of our business: as ever.
+        if cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
+            return False
+        lines = [STATUS_LINE[status]]
+        for name, value in cycle.default_headers:
+            lines += name, b": ", value, b"\r\n"
+        lines += headers, b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", body
+        cycle.transport.write(b"".join(lines))
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
+        return True
 
 
 def bounded(settings: Settings) -> type[BoundedProtocol]:

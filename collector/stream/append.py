@@ -32,7 +32,7 @@ class Appender:
 
     async def append(self, group: Sequence[ConsentedEvent]) -> list[bool]:
         """Append each event unless it is a repeat; as append_packed."""
-        return await self.append_packed([_pack(sealed.event, self._installation) for sealed in group])
+        return await self.append_packed(_pack(group, self._installation))
 
     async def append_packed(self, group: Sequence[Packed]) -> list[bool]:
         """Append each event unless it is a repeat; True where it was appended and is on disk.
@@ -115,12 +115,16 @@ class Importer:
                 raise NotReplicated(f"{found} of {self._replicas} replicas had it in time")
 
 
-def _pack(event: events.StreamedEvent, installation: Installation) -> Packed:
-    return (
-        installation.partition(event.tag, event.visitor),
-        event_mark(event, installation.secret),
-        events.encode(event),
-    )
+def _pack(group: Sequence[ConsentedEvent], installation: Installation) -> list[Packed]:
+    packed: list[Packed] = []
+    visitor, partition = ("", ""), 0
+    for sealed in group:
+        event = sealed.event
+        if visitor != (event.tag, event.visitor):  # of one request all have the same
+            visitor = event.tag, event.visitor
+            partition = installation.partition(*visitor)
+        packed.append((partition, event_mark(event, installation.secret), events.encode(event)))
+    return packed
 
 
 def _call(group: Sequence[Packed], window: int) -> Call:

@@ -209,3 +209,34 @@ def test_slowhttptest_finds_the_service_available_throughout(
         "the edge ended them all, within the eight seconds"
     )
     assert httpx.get(url.replace("/v1/events", "/healthz")).status_code == 200
+
+
+def test_requests_that_come_together_are_answered_in_their_order(address: tuple[str, int]) -> None:
+    one = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
+    other = b"GET /v1/pixel.gif HTTP/1.1\r\n" + HOST + b"\r\n"
+    said, _ = talk(address, one + other + one + b"GET /healthz HTTP/1.1\r\nconnection: close\r\n" + HOST + b"\r\n")
+    statuses = re.findall(rb"HTTP/1\.1 (\d+) ", said)
+    assert statuses == [b"200", b"400", b"200", b"200"]
+    assert said.count(b'{"status":"ok"}') == 3
+    assert said.count(b"connection: close") == 1
+
+
+def test_an_old_client_s_connection_is_closed_after_the_answer(address: tuple[str, int]) -> None:
+    said, seconds = talk(address, b"GET /healthz HTTP/1.0\r\n" + HOST + b"\r\n")
+    assert status(said) == 200
+    assert said.endswith(b'\r\nconnection: close\r\n\r\n{"status":"ok"}')
+    assert seconds < 1
+
+
+def test_no_answer_repeats_control_characters_of_its_request(address: tuple[str, int]) -> None:
+    for odd in (b"\x00", b"\x01", b"\x0b", b"\x7f", b"\xff"):
+        origin = b"origin: https://a" + odd + b"b.example\r\n"
+        said, _ = talk(address, b"GET /healthz HTTP/1.1\r\nconnection: close\r\n" + origin + HOST + b"\r\n")
+        assert status(said) in (200, 400)
+        assert not re.search(rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]", said), odd
+
+
+def test_the_answer_to_head_has_the_length_and_no_body(address: tuple[str, int]) -> None:
+    said, _ = talk(address, b"HEAD /healthz HTTP/1.1\r\nconnection: close\r\n" + HOST + b"\r\n")
+    assert status(said) == 200
+    assert b"content-length: 15\r\n" in said and said.endswith(b"\r\n\r\n")

@@ -1,9 +1,11 @@
 import threading
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from collector import connections, keys
+from collector.archive.manifest import File, Manifest
 from collector.archive.scan import Archive
 from collector.archive.write import Writer
 from collector.audience.rules import parse
@@ -42,6 +44,30 @@ def test_each_row_is_read_once_while_it_moves_from_stream_to_file(
     monkeypatch.setattr(read, "after", moved)
     told = [event.event_id for event in parts.archive.events(TAG, "anna")]
     assert sorted(told) == [str(n) for n in range(5)]
+
+
+def test_a_file_that_goes_away_after_it_was_looked_at_is_looked_for_again(
+    redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An erasure with `now=true` leaves no replaced file behind, not even for those who are about to read it."""
+    parts = Parts(redis, settings)
+    parts.send(happened("anna"), happened("bert"))
+    parts.apply()
+    parts.flush()
+    (file,) = settings.archive.rglob("*.parquet")
+    aside = file.rename(file.with_suffix(".aside"))
+    check = Manifest.check
+
+    def late(manifest: Manifest, tag: str, file: File) -> Path:
+        if not aside.exists():
+            return check(manifest, tag, file)
+        path = manifest.path(tag, file.name)
+        aside.rename(path)
+        return path.with_suffix(".gone")
+
+    monkeypatch.setattr(Manifest, "check", late)
+    assert parts.archive.size(TAG, ANY, at=NOW) == 2
+    assert not aside.exists()
 
 
 def test_every_answer_is_exact_while_flushes_and_merges_run(redis: Redis, settings: Settings) -> None:
