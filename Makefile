@@ -16,13 +16,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 ROOT_ON_DEBIAN = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 
-.PHONY: docs links lock audit screenshots run test check load faults bench growth soak flame tables docker-test browser server promtool
+.PHONY: docs links lock audit screenshots run test check load faults bench growth soak flame tables docker-test browser server promtool slowhttptest
 .DELETE_ON_ERROR:
 
 run: .venv/run.stamp
 	@exec .venv/bin/python -m collector up --demo $(ARGS)
 
-test: .venv/test.stamp js/node_modules/stamp browser server promtool
+test: .venv/test.stamp js/node_modules/stamp browser server promtool slowhttptest
 	@.venv/bin/python -m pytest $(or $(ARGS),$(ABREAST))
 	@[ -n "$(ARGS)" ] || COLLECTOR_TEST_SERVER=valkey .venv/bin/python -m pytest $(ABREAST) $(ENGINE)
 
@@ -117,6 +117,11 @@ browser:
 server:
 	@command -v redis-server >/dev/null || ! $(ROOT_ON_DEBIAN) || \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server >/dev/null; }
+
+# Without it three tests of slow clients are left out.
+slowhttptest:
+	@command -v slowhttptest >/dev/null || ! $(ROOT_ON_DEBIAN) || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slowhttptest >/dev/null; }
 
 # It tests the alert rules; where it is missing those tests are passed over. Only the tool of the package is wanted.
 promtool:
