@@ -295,6 +295,6 @@ def versions_key(tenant: str, leaf: str) -> str:
     return f"{tenant}:ver:{leaf}"
 
 
-def seconds(raw: bytes | None) -> Seconds:
+def seconds(raw: bytes | memoryview | None) -> Seconds:
     """A chunk as an array; an absent one is empty, which means no match for anybody."""
     return np.frombuffer(raw or b"", dtype="<u4")

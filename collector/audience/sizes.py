@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector import connections, event, keys
+from collector.audience import bulk
 from collector.audience.columns import CHUNK, PAGE, Columns, Seconds, column_key, seconds, versions_key
 from collector.audience.curve import Curve
 from collector.audience.rules import Rule, Window
@@ -152,7 +153,7 @@ class Sizes:
         reads = [
             _Read(keys.tenant(number, tag), planes, leaves) for number in range(self._installation.partitions)
         ]
-        found = self._mget([read.versions for read in reads])
+        found = bulk.mget(self._client, [read.versions for read in reads])
         # Asked for after the versions: a failover between the two may only make what is kept seem old.
         lineages = connections.lineages(self._client, [read.versions[0] for read in reads])
         for read, versions, lineage in zip(reads, found, lineages, strict=True):
@@ -161,20 +162,11 @@ class Sizes:
         attempt = 0
         while moving := [read for read in reads if not read.done]:
             attempt += 1
-            for read, reply in zip(
-                moving, self._mget([read.ask(attempt > TRIES) for read in moving]), strict=True
-            ):
+            replies = bulk.mget(self._client, [read.ask(attempt > TRIES) for read in moving])
+            for read, reply in zip(moving, replies, strict=True):
                 for key, kept in read.take(reply).items():
                     self._keep(key, kept)
         return [read.chunks() for read in reads]
-
-    def _mget(self, groups: Sequence[Sequence[str]]) -> list[list[bytes | None]]:
-        """One MGET a group, which is one moment of its partition; one round trip in all."""
-        pipeline = self._client.pipeline(transaction=False)
-        for group in groups:
-            pipeline.execute_command("MGET", *group)  # by name: a cluster's pipeline has no mget()
-        replies: list[list[bytes | None]] = pipeline.execute()
-        return replies
 
     def _keep(self, key: str, kept: Kept) -> None:
         with self._lock:
@@ -204,7 +196,7 @@ class _Read:
         self._have: dict[str, Kept] = {}
         self._asked: list[str] = []
 
-    def learn(self, versions: Sequence[bytes | None], lineage: bytes, cache: Mapping[str, Kept]) -> None:
+    def learn(self, versions: Sequence[bulk.Value], lineage: bytes, cache: Mapping[str, Kept]) -> None:
         """Take what is kept of the chunks that these versions tell of."""
         self._lineage = lineage
         self._see(versions)
@@ -216,7 +208,7 @@ class _Read:
         self._asked = list(self._wanted) if everything else self._stale()
         return [*self.versions, *self._asked]
 
-    def take(self, reply: Sequence[bytes | None]) -> dict[str, Kept]:
+    def take(self, reply: Sequence[bulk.Value]) -> dict[str, Kept]:
         """Take what one command brought; the chunks that are new, to be kept."""
         self._see(reply[: len(self.versions)])
         brought = {
@@ -238,11 +230,12 @@ class _Read:
             for chunk in range(self._count)
         ]
 
-    def _see(self, versions: Sequence[bytes | None]) -> None:
-        by_leaf = {leaf: version or b"" for leaf, version in zip(self._leaves, versions, strict=True)}
+    def _see(self, versions: Sequence[bulk.Value]) -> None:
+        by_leaf = {leaf: bytes(version or b"") for leaf, version in zip(self._leaves, versions, strict=True)}
         self._count = max((len(version) // 4 for version in by_leaf.values()), default=0)
         self._wanted = {
-            column_key(self._tenant, leaf, plane, chunk): self._lineage + by_leaf[leaf][chunk * 4 : chunk * 4 + 4]
+            column_key(self._tenant, leaf, plane, chunk): self._lineage
+            + by_leaf[leaf][chunk * 4 : chunk * 4 + 4]
             for leaf, plane in self._planes
             for chunk in range(len(by_leaf[leaf]) // 4)
         }

@@ -22,7 +22,7 @@ def clock() -> None:
 
 
 def rename() -> None:
-    whole = Path.rename
+    whole = Path.replace
 
     def broken(self: Path, target: Any) -> Path:
         if self.suffix == ".partial" and not FILE.exists():
@@ -30,7 +30,7 @@ def rename() -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
         return whole(self, target)
 
-    Path.rename = broken  # type: ignore[assignment, method-assign]
+    Path.replace = broken  # type: ignore[assignment, method-assign]
 
 
 def merge() -> None:
