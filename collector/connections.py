@@ -290,8 +290,8 @@ def others(client: Redis) -> list[str]:
 def check_server(client: Redis, settings: Settings) -> None:
     """Refuse a server that could break a promise: too old, no AOF, weaker fsync, or one that evicts.
 
-    Raises BadSetup with the mend. A managed server that hides CONFIG is judged by INFO, as far as that goes. Of a
-    cluster each primary is looked at.
+    Raises BadSetup with the mend, and Unavailable while a server loads its data. A managed server that hides CONFIG is
+    judged by INFO, as far as that goes. Of a cluster each primary is looked at.
     """
     for server in primaries(client):
         _check(server, settings)
@@ -299,6 +299,8 @@ def check_server(client: Redis, settings: Settings) -> None:
 
 def _check(client: Redis, settings: Settings) -> None:
     info: dict[str, Any] = client.info()
+    if info.get("loading"):  # meanwhile it says that it keeps no file, and the next answer may be of a later moment
+        raise redis.BusyLoadingError("Redis is loading its data.")
     major = int(str(info["redis_version"]).split(".")[0])
     if major < 7:
         raise BadSetup(f"Redis {info['redis_version']} is too old. Mend: use Redis ≥ 7.0 or Valkey ≥ 8.")

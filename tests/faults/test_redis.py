@@ -1,5 +1,6 @@
 """Redis away, slow, full or gone back in time: what was acknowledged is there, and it all resumes by itself."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -12,7 +13,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import redis
 
+from collector import connections
+from collector.settings import Settings
 from tests.faults.account import Account
 from tests.faults.conftest import LONG, Plants, Tried, only_long, rounds
 from tests.faults.plant import PARTITIONS, Plant, until
@@ -105,6 +109,37 @@ FAULTS: dict[str, Callable[..., object]] = {
     "Redis answers MISCONF": misconf,
     "Redis out of memory": out_of_memory,
 }
+
+
+def test_a_server_that_is_still_loading_is_waited_for_and_not_called_badly_set_up(
+    plants: Plants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it reads its file it says that it keeps none. It may be done by the time of the next question."""
+    plant = plants()
+    for number in range(200):
+        plant.client.set(f"key:{number}", "x" * 1_000)
+    plant.client.bgrewriteaof()
+    until(lambda: not plant.client.info("persistence")["aof_rewrite_in_progress"], "the file is rewritten")
+    plant.redis.kill()
+    plant.start_redis(key_load_delay=10_000, loading_process_events_interval_bytes=1_024)
+    config_get = plant.client.config_get
+
+    def late(*asked: str) -> object:
+        plant.await_redis()
+        return config_get(*asked)
+
+    monkeypatch.setattr(plant.client, "config_get", late)
+    until(lambda: told_of_loading(plant), "it loads")
+    with pytest.raises(redis.BusyLoadingError):
+        connections.check_server(plant.client, Settings())
+    plant.await_redis()
+    connections.check_server(plant.client, Settings())
+
+
+def told_of_loading(plant: Plant) -> bool:
+    with contextlib.suppress(redis.RedisError):
+        return bool(plant.client.info("persistence")["loading"])
+    return False
 
 
 @pytest.mark.timeout(900)
