@@ -19,7 +19,10 @@ WORDS = (
     r"(?i)crawl|spider|headless|scrap(?:er|y|ing)|monitor|uptime|synthetic|observatory|googleweblight|archiv",
     r"(?i)lighthouse|puppeteer|playwright|selenium|cypress|pingdom|validat|check(?:er|ing)|preview|analy[sz]er",
     r"(?i)python|perl|ruby|php|\bjava/|curl|wget|libwww-perl|\bscan|inspect|verif|indexer|\bseo\b|agent\b",
-    r"(?i)https?://|\bwww\.",  # where to complain: browsers name no page of theirs
+    r"(?i)fetch|feed|\brss|rss\b|proxy|resolver|expander|classifier|lookup|transcoder|grpc|workflow|callback|loadtime",
+    r"(?i)-google\b|google[- ](?:page|search|adwords)|googlemessages|whatsapp/|\b(?:openai|claude)",
+    r"(?i)^(?:anonymous|thumbor)\b",
+    r"(?i)mailto:|https?://|\bwww\.",  # where to complain: browsers name no page of theirs
     r"^[\w.+ -]+(?:/v?\d+(?:\.\d+)*)?$",  # nothing but a name and a version
 )
 

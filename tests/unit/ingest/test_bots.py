@@ -2,9 +2,14 @@
 
 # ruff: noqa: E501 — a User-Agent is as long as it is
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from collector.ingest import bots
+
+FIXTURES = Path(__file__).parents[4] / "shared" / "data" / "vectors"
 
 PEOPLE = {
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36": "Chrome 141",
@@ -61,3 +66,18 @@ def test_what_is_no_person_does_not(user_agent: str) -> None:
 )
 def test_a_page_fetched_ahead_is_no_visit(name: bytes, value: bytes, ahead: bool) -> None:
     assert bots.speculative({name: value}) is ahead
+
+
+def listed(kind: str) -> list[str]:
+    """The User-Agents of a file of isbot's fixtures: name → list."""
+    found: dict[str, list[str]] = yaml.safe_load((FIXTURES / f"isbot-{kind}.yml").read_text())
+    return [str(user_agent) for some in found.values() for user_agent in some]
+
+
+@pytest.mark.skipif(not FIXTURES.exists(), reason="../shared/data/vectors is not beside the checkout")
+def test_nine_in_ten_of_another_lists_crawlers_are_found_and_hardly_a_browser_among_them() -> None:
+    """docs/decisions/0003-dependencies.md has the figures. The list and these fixtures have different authors."""
+    crawlers, browsers = listed("crawlers"), listed("browsers")
+    assert len(crawlers) > 600 and len(browsers) > 500
+    assert sum(map(bots.is_crawler, crawlers)) >= 0.9 * len(crawlers)
+    assert sum(map(bots.is_crawler, browsers)) <= 0.02 * len(browsers)
