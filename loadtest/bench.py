@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from loadtest import (
+    measure_deep,
     measure_edge,
     measure_memory,
     measure_open,
@@ -30,6 +31,7 @@ TABLE: dict[str, Measure] = {
     "memory": measure_memory.measure,
     "sizes": measure_sizes.measure,
     "past": measure_past.measure,
+    "deep": measure_deep.measure,
 }
 
 

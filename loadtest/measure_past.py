@@ -51,7 +51,7 @@ def measure(asked: Asked) -> Iterator[Line]:
             api.ask("POST", "/v1/audiences", {"tag": rig.tag.id, "name": "past", "rule": rule})["id"]
             for rule in RULES
         ]
-        shown = [_ready(api, audience) for audience in made]
+        shown = [ready(api, audience) for audience in made]
         took = time.perf_counter() - started
         yield Line(
             "backfill of 3 leaves to READY",
@@ -96,7 +96,8 @@ def _generate(file: Path, count: int) -> Path:
     return file
 
 
-def _ready(api: Api, audience: str) -> dict[str, Any]:
+def ready(api: Api, audience: str) -> dict[str, Any]:
+    """Wait until an audience has all of its past; what the API shows of it."""
     end = time.monotonic() + 2 * PATIENCE
     while True:
         shown: dict[str, Any] = api.ask("GET", f"/v1/audiences/{audience}")
