@@ -16,9 +16,9 @@ MOST = 20  # lines of a list
 
 Top = Literal["pages", "products", "events"]
 
-# The rows that count: full consent, and no bar or tombstone on them.
-COUNTED = """verdict = 'full' AND NOT EXISTS (
-    SELECT 1 FROM marks WHERE marks.mark = archived.mark AND archived.event_time <= marks.until)"""
+# The rows that count: no bar or tombstone on them, and full consent.
+UNMARKED = sql.unmarked("archived", "marks")
+COUNTED = f"{UNMARKED} WHERE verdict = 'full'"
 
 
 class Step(NamedTuple):
@@ -87,8 +87,8 @@ class Insight:
         }
         query = f"""
             WITH members AS MATERIALIZED ({members}),
-            named AS (SELECT visitor, {names[of]} AS name FROM archived JOIN members USING (visitor)
-                WHERE {COUNTED} AND event_time BETWEEN {at - RECENT} AND {at})
+            named AS (SELECT visitor, {names[of]} AS name FROM {UNMARKED} JOIN members USING (visitor)
+                WHERE verdict = 'full' AND event_time BETWEEN {at - RECENT} AND {at})
             SELECT name, count(DISTINCT visitor) FROM named WHERE name <> '' GROUP BY 1
             HAVING count(DISTINCT visitor) >= {LEAST} ORDER BY 2 DESC, 1 LIMIT {MOST}"""  # noqa: S608 (as above)
         return self._archive.ask(tag, query)
@@ -96,8 +96,8 @@ class Insight:
     def events(self, tag: str, *, at: int) -> list[tuple[str, int]]:
         """Event names of the last 30 days and their visitors, most first."""
         query = f"""
-            SELECT event, count(DISTINCT visitor) FROM archived
-            WHERE {COUNTED} AND event_time BETWEEN {at - RECENT} AND {at} GROUP BY 1
+            SELECT event, count(DISTINCT visitor) FROM {COUNTED}
+            AND event_time BETWEEN {at - RECENT} AND {at} GROUP BY 1
             HAVING count(DISTINCT visitor) >= {LEAST} ORDER BY 2 DESC, 1 LIMIT {MOST}"""  # noqa: S608 (integers)
         return self._archive.ask(tag, query)
 
@@ -110,7 +110,7 @@ class Insight:
         query = f"""
             WITH held AS (SELECT visitor, unnest([{typed}] || coalesce(json_keys(data), []) || flatten(
                 list_transform(coalesce(json_extract(line_items, '$[*]'), []), lambda item: json_keys(item)))) AS key
-                FROM archived WHERE {COUNTED} AND event_time BETWEEN {at - RECENT} AND {at})
+                FROM {COUNTED} AND event_time BETWEEN {at - RECENT} AND {at})
             SELECT key, count(DISTINCT visitor) FROM held WHERE key IS NOT NULL GROUP BY 1
             HAVING count(DISTINCT visitor) >= {LEAST} ORDER BY 2 DESC, 1 LIMIT {MOST}"""  # noqa: S608 (as above)
         return self._archive.ask(tag, query)
@@ -119,7 +119,7 @@ class Insight:
         """Values really seen under a key of event data in the last 30 days, and their visitors, most first."""
         query = f"""
             WITH held AS (SELECT visitor, unnest({sql.held(key)}) AS value
-                FROM archived WHERE {COUNTED} AND event_time BETWEEN {at - RECENT} AND {at})
+                FROM {COUNTED} AND event_time BETWEEN {at - RECENT} AND {at})
             SELECT value.number, value.text, count(DISTINCT visitor) FROM held
             WHERE contains(lower(coalesce(value.text, {sql.as_text('value.number')})), lower({sql.quote(containing)}))
             GROUP BY 1, 2 HAVING count(DISTINCT visitor) >= {LEAST}

@@ -98,6 +98,11 @@ def table(entries: Sequence[tuple[int, int, StreamedEvent]], mark: Callable[[str
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
+def key_text(key: str) -> str:
+    """How a key stands in the JSON of a row."""
+    return _json(key).decode()
+
+
 def event_of(tag: str, row: Mapping[str, Any]) -> StreamedEvent:
     """The event that a row was made of, exactly; `row` is column → value, as pyarrow's to_pylist gives it."""
     data: dict[str, Scalar] = _object(row["data"]) if row["data"] is not None else {}

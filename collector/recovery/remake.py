@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from redis.exceptions import ResponseError
 
 from collector import keys
-from collector.archive import rows, scan
+from collector.archive import rows, scan, sql
 from collector.archive.manifest import encode_file
 from collector.archive.write import Writer
 from collector.audience import registry
@@ -199,10 +199,8 @@ class _Part:
     def _put_visitors(self, tag: str, holding: Holding, believed: tuple[str, int]) -> None:
         """The dictionary: whoever has an event that counts, and when the last one was."""
         query = f"""
-            SELECT visitor, max(event_time) FROM archived
-            WHERE verdict = 'full' AND event_time >= {self._horizon} AND NOT EXISTS (
-                SELECT 1 FROM marks WHERE marks.mark = archived.mark AND archived.event_time <= marks.until)
-            GROUP BY visitor"""  # noqa: S608 (an integer)
+            SELECT visitor, max(event_time) FROM {sql.unmarked("archived", "marks")}
+            WHERE verdict = 'full' AND event_time >= {self._horizon} GROUP BY visitor"""  # noqa: S608 (an integer)
         following = 0
         for found in self._ask(tag, holding, query):
             new: list[int] = []
