@@ -21,6 +21,7 @@ from collector.worker.partition import Partition
 
 # Partitions worked on at a time. Python computes for one of them while the others wait for Redis.
 HANDS = 3
+PATIENCE = 60.0  # seconds for a server that is starting; past them the process ends and is started again
 TURN = 0.2  # seconds that a partition with a backlog may take before the others get a look
 RENEWALS = 5  # rounds in a lease's life: four may fail before the lease is lost
 
@@ -28,14 +29,34 @@ logger = log.get("worker")
 
 
 def run(settings: Settings, stop: threading.Event, now: clock.Clock = clock.system) -> None:
-    """Work until `stop` is set. Blocks; survives a server that comes and goes."""
-    client = connections.open_redis(settings)
-    connections.check_server(client, settings)
-    installation = open_installation(client, settings)
+    """Work until `stop` is set. Blocks; survives a server that comes and goes.
+
+    Raises BadSetup, and connections.Unavailable for a server that does not come within PATIENCE.
+    """
+    entered = _enter(settings, stop)
+    if entered is None:
+        return
+    client, installation = entered
     if settings.worker_metrics_port:
         start_http_server(settings.worker_metrics_port, addr=settings.host)
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     Worker(client, installation, settings, name, now).run(stop)
+
+
+def _enter(settings: Settings, stop: threading.Event) -> tuple[connections.Redis, Installation] | None:
+    """The server and its installation, once it answers; None if `stop` is set before that."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            client = connections.open_redis(settings)
+            connections.check_server(client, settings)
+            return client, open_installation(client, settings)
+        except connections.Unavailable as error:
+            if time.monotonic() > end:
+                raise
+            logger.warning("redis_does_not_answer_yet", error=type(error).__name__)
+        if stop.wait(1):
+            return None
 
 
 class Worker:

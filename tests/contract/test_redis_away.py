@@ -313,3 +313,19 @@ def test_a_worker_drains_a_redis_that_is_full(
     wait(lambda: not sum(client.xlen(keys.events(number)) for number in range(16)))
     wait(lambda: post(url, tag.id, "after").status_code == 200)
     assert worker.stop() == 0
+
+
+def test_a_worker_waits_for_a_redis_that_starts_after_it(
+    start: Start, own: Embedded, client: connections.Redis, edge: Callable[..., Live]
+) -> None:
+    tag, _ = tags.create_tag(client, "shop", [ORIGIN], "opt_in")
+    assert post(edge().await_ready(), tag.id, "before").status_code == 200
+    url = own.url
+    own.stop()
+    worker, other = (start("worker", redis_url=url, flush_seconds=0.5) for _ in range(2))
+    for each in (worker, other):
+        each.await_text("redis_does_not_answer_yet")
+    assert other.stop() == 0, "it is told to stop while it waits"
+    own.start()
+    wait(lambda: not sum(client.xlen(keys.events(number)) for number in range(16)))
+    assert worker.stop() == 0
