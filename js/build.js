@@ -41,7 +41,7 @@ const bundle = (entry) => {
 };
 
 // Properties that neither the wire, nor the page, nor storage ever sees.
-const INSIDE = /^(said|waiting|updated|words|call|until|callback|after|allow|post|clear)$/;
+const INSIDE = /^(words|heed|until|callback|permit|post|purge|unsent|honoured)$/;
 
 const TERSER = {
   ecma: 2020, // terser's name for the same

@@ -34,7 +34,7 @@ export const openChoice = (wake) => {
     words: {},
 
     /** @param {string} action default or update @param {any} given @param {number} time Unix milliseconds of the call */
-    call(action, given, time) {
+    heed(action, given, time) {
       const update = action === 'update';
       if (!update && action !== 'default') return;
       for (const name of WORDS) {

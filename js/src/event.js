@@ -1,6 +1,7 @@
 /** The wire shape of one event. Pure but for the random id. */
 
 import { randomHex } from './random.js';
+import { pageOf } from './route.js';
 
 const KEPT = /^(epik|fbclid|gclid|ttclid|li_fat_id|msclkid|utm_[a-z_]{1,20})$/;
 
@@ -31,12 +32,12 @@ export const shapeEvent = (name, data, time, url, referrer, utm) => {
   const ordered =
     order_id &&
     typeof order_id !== 'object' &&
-    /^\s*(check_?out|purchase)\s*$/i.test(String(name));
+    /^\s*(check_?out|purchase)\s*$/i.test(/** @type {string} */ (name));
   return {
     event: name,
     event_id: event_id || (ordered ? 'checkout_' + order_id : randomHex()),
     event_time: time / 1000,
-    url: url.split('#')[0], // fragments carry tokens, and the collector would cut them anyway
+    url: pageOf(url), // fragments carry tokens, and the collector would cut them anyway
     referrer,
     data: { ...utm, ...rest },
   };

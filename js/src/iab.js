@@ -7,8 +7,8 @@ import { DROP, FULL, HOLD, LIMITED, SILENT } from './consent.js';
 /** @typedef {{ tcf?: Tcf | null, gpp?: Gpp | null }} Said undefined without such a platform, null until it has an answer */
 
 /** Whether the visitor has answered, or is known not to be asked. @param {Tcf | Gpp} data */
-export const answered = ({ signalStatus, gdprApplies, eventStatus }) =>
-  signalStatus === 'ready' || (gdprApplies ? /^(tcl|user)/.test(eventStatus) : gdprApplies === false);
+export const answered = (data) =>
+  data.signalStatus === 'ready' || (data.gdprApplies ? /^(tcl|user)/.test(data.eventStatus) : data.gdprApplies === false);
 
 /**
  * Purposes: 1 storage, 3 a profile for advertising, 7 measuring ads, 9 research. Legitimate interest is never asked.
@@ -16,17 +16,16 @@ export const answered = ({ signalStatus, gdprApplies, eventStatus }) =>
  */
 export const voteOfTcf = (tcf, vendor) => {
   if (!tcf) return tcf === null ? HOLD : SILENT;
-  const { tcString, publisher, purpose, vendor: vendors } = tcf;
   /** @param {number} id */
   const allows = (id) =>
-    tcString &&
+    tcf.tcString &&
     (vendor
-      ? vendors.consents[vendor] &&
-        (vendors.disclosedVendors || vendors.consents)[vendor] && // shown to the visitor, where that is told
-        purpose.consents[id] &&
+      ? tcf.vendor.consents[vendor] &&
+        (tcf.vendor.disclosedVendors || tcf.vendor.consents)[vendor] && // shown to the visitor, where that is told
+        tcf.purpose.consents[id] &&
         // 0 forbids the purpose, 2 allows it by legitimate interest only
-        ![0, 2].includes(publisher?.restrictions?.[id]?.[vendor])
-      : publisher?.consents?.[id]);
+        ![0, 2].includes(tcf.publisher?.restrictions?.[id]?.[vendor])
+      : tcf.publisher?.consents?.[id]);
   return !tcf.gdprApplies ? SILENT : !allows(1) ? DROP : allows(3) ? FULL : allows(7) || allows(9) ? LIMITED : DROP;
 };
 
@@ -43,7 +42,7 @@ export const voteOfGpp = (gpp, doubtful, tcf) => {
     : ids
         .filter((/** @type {number} */ id) => id > 0) // -1: none does
         .map((/** @type {number} */ id) =>
-          supportedAPIs.find((/** @type {string} */ api) => api.startsWith(id + ':'))?.replace(/.*:/, ''),
+          RegExp(`\\b${id}:(\\w+)`).exec(supportedAPIs)?.[1],
         );
   const text = names.map((/** @type {string} */ name) => name + JSON.stringify(parsedSections[name])).join('"');
   return (tcf === undefined && /tcfeuv2/.test(text)) || /"KnownChild\w*":[^"]*[1-9]/.test(text)

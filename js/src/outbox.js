@@ -1,8 +1,10 @@
 /** Bodies on their way: kept until the collector's last word, on the device where consent allows it. */
 
 import { randomHex } from './random.js';
-import { PATIENCE, send } from './transport.js';
 
+/** Characters, of at most three bytes each: what outlives a page may have 64 KiB in sum while it is under way. */
+export const BODY_LIMIT = 20000;
+const PATIENCE = 30000; // milliseconds that an attempt may take; the collector gives up on a body after ten
 const PREFIX = '_collector_q';
 const ROOM = 250000; // characters: a twentieth of the storage that browsers give a site
 const PAUSE = 1000; // milliseconds before the second attempt
@@ -20,6 +22,7 @@ export const openOutbox = (url, tell) => {
   /** @type {Record<string, string>} localStorage where consent and browser allow it, else memory: used alike */
   let shelf = {};
   let lasting = false;
+  let flying = 0; // characters under way
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
 
@@ -46,34 +49,61 @@ export const openOutbox = (url, tell) => {
   };
 
   /**
-   * Throws where the shelf has no room.
+   * Carries a body to the collector, as text, so that no preflight delays it.
    * @param {string} key @param {number} tries @param {Body} body
    * @returns {Promise<unknown>} whether it is to be tried again
    */
-  const attempt = (key, tries, body) => {
+  const attempt = async (key, tries, body) => {
     /** @param {number} wait @param {number} tries */
     const put = (wait, tries) => {
       shelf[key] = JSON.stringify([Date.now() + wait, tries, body]);
     };
-    put(PATIENCE, tries); // until then no other page tries it, also where there are no locks
-    return send(url, body).then((answer) => {
-      outbox.optout ||= answer.optout;
-      body.events = body.events.filter((event, index) => {
-        const { outcome, reason } = answer.results?.[index] || answer;
-        tell(event, outcome, reason);
-        return outcome === 'retry';
+    try {
+      put(PATIENCE, tries); // until then no other page tries it, also where there are no locks
+    } catch {
+      shelf = {}; // the device has no room
+      put(PATIENCE, tries);
+    }
+    const text = JSON.stringify({ ...body, sent_at: Date.now() }); // by the clock that also timed the events
+    flying += text.length;
+    let after = 0;
+    let fate = 'retry';
+    let why = 'no connection';
+    /** @type {any} */
+    let answer = {};
+    try {
+      const response = await fetch(url, {
+        method: 'POST',
+        body: text,
+        credentials: 'include',
+        keepalive: flying < BODY_LIMIT,
+        signal: AbortSignal.timeout?.(PATIENCE),
       });
-      if (!(key in shelf)) return;
-      if (body.events[0] || answer.outcome === 'retry') {
-        const wait = Math.max(Math.min(answer.after * 1000 || 0, LONGEST), Math.min(PAUSE * 2 ** tries, SLOWEST));
-        // So that the pages of an outage do not come back all at once; whole, to take no more room than before.
-        const jittered = Math.ceil(wait * (1 + Math.random() / 2));
-        later(jittered);
-        put(jittered, tries + 1);
-        return true;
-      }
-      delete shelf[key];
+      const { status, headers } = response;
+      outbox.honoured ||= headers.get('X-Collector-Optout');
+      after = +(headers.get('Retry-After') || 0);
+      why = 'status ' + status;
+      if (/^4(?!08|29)/.test(/** @type {any} */ (status))) fate = 'refused';
+      answer = await response.json();
+      if (answer.error) why = Object.values(answer.error).join(' ');
+    } catch {}
+    flying -= text.length;
+    body.events = body.events.filter((event, index) => {
+      const { outcome, reason } = answer.results?.[index] || { outcome: fate, reason: why };
+      tell(event, outcome, reason);
+      return outcome === 'retry';
     });
+    if (!(key in shelf)) return;
+    // A 2xx that is none of the collector's, such as a hotel's log-in page, is no answer.
+    if (body.events[0] || (!answer.results && fate === 'retry')) {
+      const wait = Math.max(Math.min(after * 1000 || 0, LONGEST), Math.min(PAUSE * 2 ** tries, SLOWEST));
+      // So that the pages of an outage do not come back all at once; whole, to take no more room than before.
+      const jittered = Math.ceil(wait * (1 + Math.random() / 2));
+      later(jittered);
+      put(jittered, tries + 1);
+      return true;
+    }
+    delete shelf[key];
   };
 
   const work = async () => {
@@ -91,14 +121,14 @@ export const openOutbox = (url, tell) => {
 
   const outbox = {
     /** @type {string | null | undefined} the collector's word on an opt-out */
-    optout: '',
+    honoured: '',
 
     /**
      * Whether bodies may stay on the device. A first yes puts those of memory there, and sends what earlier
      * pages left.
      * @param {boolean} allowed
      */
-    allow(allowed) {
+    permit(allowed) {
       if (allowed === lasting) return;
       lasting = allowed;
       try {
@@ -109,24 +139,18 @@ export const openOutbox = (url, tell) => {
 
     /** Puts down, then sends at once. @param {Body} body */
     post(body) {
-      const key = PREFIX + Date.now() + randomHex();
-      try {
-        let size = 0;
-        for (const [old, , , { events, lost = 0 }] of [...parcels()].reverse())
-          if ((size += shelf[old].length) > ROOM) {
-            events.forEach((event) => tell(event, 'lost', 'too many wait'));
-            body.lost = (body.lost || 0) + events.length + lost;
-            delete shelf[old];
-          }
-        attempt(key, 0, body);
-      } catch {
-        shelf = {}; // the device has no room
-        attempt(key, 0, body);
-      }
+      let size = 0;
+      for (const [old, , , { events, lost = 0 }] of [...parcels()].reverse())
+        if ((size += shelf[old].length) > ROOM) {
+          events.forEach((event) => tell(event, 'lost', 'too many wait'));
+          body.lost = (body.lost || 0) + events.length + lost;
+          delete shelf[old];
+        }
+      attempt(PREFIX + Date.now() + randomHex(), 0, body);
     },
 
     /** Forgets everything, on the device too. */
-    clear() {
+    purge() {
       try {
         shelf = localStorage || {};
       } catch {}
@@ -136,7 +160,7 @@ export const openOutbox = (url, tell) => {
     },
 
     /** Events that wait for the collector, as far as this page may look. */
-    size: () => [...parcels()].flatMap(([, , , body]) => body.events).length,
+    unsent: () => [...parcels()].flatMap(([, , , body]) => body.events).length,
   };
   return outbox;
 };

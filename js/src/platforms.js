@@ -17,7 +17,6 @@ export const openPlatforms = (hear, wake) => {
   const listen = (entry) => {
     if (entry?.[0] !== 'consent') return;
     hear(entry[1], entry[2]);
-    wake();
   };
 
   /**

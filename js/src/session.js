@@ -1,14 +1,13 @@
 /** One page's dealings with a collector: takes commands, holds events, hands over what consent lets go. */
 
 import { openChoice, strictest } from './choice.js';
-import { decide, DROP, FULL, HOLD, WORDS } from './consent.js';
+import { decide, DROP, FULL, HOLD } from './consent.js';
 import { readCampaign, shapeEvent } from './event.js';
 import { hashed } from './identity.js';
-import { openOutbox } from './outbox.js';
+import { BODY_LIMIT, openOutbox } from './outbox.js';
 import { openPlatforms } from './platforms.js';
 import { pageOf, watchRoute } from './route.js';
 import { browserSignals } from './signals.js';
-import { BODY_LIMIT } from './transport.js';
 import { forgetVisitor, keepVisitor, readVisitor } from './visitor.js';
 
 const MOST_HELD = 1000; // a page that tracks every scroll must not fill the memory while a banner stays unanswered
@@ -86,7 +85,10 @@ export const openSession = (collector) => {
 
   const voices = [0, 0, 0].map(() => openChoice(later));
   const [own, google, simple] = voices; // collect('consent'), gtag('consent'), setconsent
-  const heard = openPlatforms((action, words) => safely(() => google.call(action, words, Date.now())), later);
+  const heard = openPlatforms((action, words) => {
+    safely(() => google.heed(action, words, Date.now()));
+    later();
+  }, later);
   const outbox = openOutbox(collector + '/v1/events', tell);
 
   const judge = () => {
@@ -138,7 +140,7 @@ export const openSession = (collector) => {
       withdrawing ||= consented && verdict === DROP && (why === 'TCF' || said.ad_storage === 'denied');
       if (withdrawing) {
         const visitor = readVisitor();
-        outbox.clear();
+        outbox.purge();
         forgetVisitor();
         if (visitor || consented) {
           note('withdrawal', 'sent', why);
@@ -147,7 +149,7 @@ export const openSession = (collector) => {
         withdrawing = consented = false;
       }
       consented ||= verdict === FULL;
-      outbox.allow(verdict === FULL);
+      outbox.permit(verdict === FULL);
       if (verdict === DROP) forget(why);
       if (!held[0]) return;
       if (verdict === HOLD) {
@@ -207,7 +209,7 @@ export const openSession = (collector) => {
       given ||= {};
       if (!/^\d{13}$/.test(id)) return note('load', 'refused', 'a tag id has 13 digits');
       if (!tags.size) options = given;
-      tags.add(String(id));
+      tags.add(id + '');
       identify(given);
     },
     page: visit,
@@ -216,12 +218,12 @@ export const openSession = (collector) => {
     setconsent(time, value) {
       const denied = value === false || value === 'false';
       const word = denied ? 'denied' : value === true || value === 'true' ? 'granted' : 'malformed';
-      simple.call('update', Object.fromEntries(WORDS.map((name) => [name, word])), time);
+      simple.heed('update', { ad_storage: word, ad_user_data: word, ad_personalization: word }, time);
       if (!denied) return;
       withdrawing = true;
       forget('setconsent');
     },
-    consent: (time, action, words) => own.call(action, words, time),
+    consent: (time, action, words) => own.heed(action, words, time),
     status(_, callback) {
       const [{ gpc }, verdict, why] = judge();
       callback({
@@ -229,9 +231,9 @@ export const openSession = (collector) => {
         consent: ['full', 'limited', 'hold', 'drop'][verdict],
         why,
         gpc,
-        optout: outbox.optout,
+        optout: outbox.honoured,
         held: held.length,
-        queued: outbox.size(),
+        queued: outbox.unsent(),
         notes: [...notes],
       });
     },

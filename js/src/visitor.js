@@ -29,7 +29,7 @@ const write = (id, life, domain) =>
     `_collector_id=${id};Max-Age=${life};Path=/;SameSite=Lax` + domain + (location.protocol === 'https:' ? ';Secure' : ''),
   );
 
-const read = () => (/\b_collector_id=([0-9a-f]{32})\b/.exec(cookie()) || [])[1];
+const read = () => /\b_collector_id=([0-9a-f]{32})\b/.exec(cookie())?.[1];
 
 /** The id on this device, if there is one. */
 export const readVisitor = () => read() || passing;

@@ -8,32 +8,32 @@ const now = () => Date.now();
 
 test('a call changes the words it names and no others', () => {
   const choice = open();
-  choice.call('update', { ad_storage: 'granted', ad_user_data: 'denied', analytics_storage: 'granted' }, now());
-  choice.call('update', { ad_user_data: 'granted', ad_personalization: undefined, ad_storage: null }, now());
+  choice.heed('update', { ad_storage: 'granted', ad_user_data: 'denied', analytics_storage: 'granted' }, now());
+  choice.heed('update', { ad_user_data: 'granted', ad_personalization: undefined, ad_storage: null }, now());
   assert.deepEqual(choice.words, { ad_storage: 'granted', ad_user_data: 'granted' });
 });
 
 test('a default never beats an update, even when it comes late', () => {
   const choice = open();
-  choice.call('update', { ad_storage: 'denied' }, now());
-  choice.call('default', { ad_storage: 'granted', ad_user_data: 'granted', wait_for_update: 500 }, now());
+  choice.heed('update', { ad_storage: 'denied' }, now());
+  choice.heed('default', { ad_storage: 'granted', ad_user_data: 'granted', wait_for_update: 500 }, now());
   assert.deepEqual(choice.words, { ad_storage: 'denied', ad_user_data: 'granted' });
   assert.equal(waits(choice), false);
 });
 
 test('a call that is neither default nor update says nothing', () => {
   const choice = open();
-  choice.call('declare', { ad_storage: 'granted' }, now());
+  choice.heed('declare', { ad_storage: 'granted' }, now());
   assert.deepEqual(choice.words, {});
 });
 
 test('of defaults for regions the denials count, because where the visitor is, is not known', () => {
   const choice = open();
-  choice.call('default', { ad_storage: 'denied', ad_user_data: 'granted', region: ['DE'] }, now());
+  choice.heed('default', { ad_storage: 'denied', ad_user_data: 'granted', region: ['DE'] }, now());
   assert.deepEqual(choice.words, { ad_storage: 'denied' });
-  choice.call('default', { ad_storage: 'granted', ad_user_data: 'granted' }, now());
+  choice.heed('default', { ad_storage: 'granted', ad_user_data: 'granted' }, now());
   assert.deepEqual(choice.words, { ad_storage: 'denied', ad_user_data: 'granted' });
-  choice.call('update', { ad_storage: 'granted' }, now());
+  choice.heed('update', { ad_storage: 'granted' }, now());
   assert.deepEqual(choice.words, { ad_storage: 'granted', ad_user_data: 'granted' });
 });
 
@@ -41,7 +41,7 @@ test('wait_for_update counts from the call, not from the day the tag arrived', (
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 10_000 });
   let woken = 0;
   const choice = open(() => woken++);
-  choice.call('default', { ad_storage: 'denied', wait_for_update: 500 }, 9_800);
+  choice.heed('default', { ad_storage: 'denied', wait_for_update: 500 }, 9_800);
   t.mock.timers.tick(299);
   assert.deepEqual([waits(choice), woken], [true, 0]);
   t.mock.timers.tick(2);
@@ -50,15 +50,15 @@ test('wait_for_update counts from the call, not from the day the tag arrived', (
 
 test('an update ends the wait', () => {
   const choice = open();
-  choice.call('default', { ad_storage: 'denied', wait_for_update: 5 }, now());
-  choice.call('update', { ad_storage: 'granted' }, now());
+  choice.heed('default', { ad_storage: 'denied', wait_for_update: 5 }, now());
+  choice.heed('update', { ad_storage: 'granted' }, now());
   assert.equal(waits(choice), false);
 });
 
 test('a wait that is no number of milliseconds is no wait', () => {
   for (const wait_for_update of [0, -1, 'soon', NaN, null]) {
     const choice = open();
-    choice.call('default', { ad_storage: 'denied', wait_for_update }, now());
+    choice.heed('default', { ad_storage: 'denied', wait_for_update }, now());
     assert.equal(waits(choice), false);
   }
 });
@@ -77,6 +77,6 @@ test('of several voices the strictest counts, word by word; absent beside presen
 test('a word that is no text can never be read as one', () => {
   const choice = open();
   const odd = { ad_storage: ['granted'], ad_user_data: { toString: () => 'granted' }, ad_personalization: true };
-  choice.call('update', odd, now());
+  choice.heed('update', odd, now());
   assert.deepEqual(choice.words, { ad_storage: 'object', ad_user_data: 'object', ad_personalization: 'boolean' });
 });

@@ -14,8 +14,8 @@ const verdict = (consent, regime, signals = {}) => {
   const voices = [openChoice(), openChoice()];
   const { setconsent, opt_out_type, ...words } = consent;
   const word = { true: 'granted', false: 'denied' }[setconsent];
-  voices[0].call('update', words, 0);
-  if (word) voices[1].call('update', { ad_storage: word, ad_user_data: word, ad_personalization: word }, 0);
+  voices[0].heed('update', words, 0);
+  if (word) voices[1].heed('update', { ad_storage: word, ad_user_data: word, ad_personalization: word }, 0);
   const { waiting = false, tcf, gpp, vendor, ...rest } = signals;
   const said = { ...strictest(voices.map((voice) => voice.words)), gpc: false, dnt: false, opt_out_type, ...rest };
   return NAMES[decide(said, waiting, { tcf, gpp }, regime, vendor)[0]];
