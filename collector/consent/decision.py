@@ -10,7 +10,7 @@ import msgspec
 from collector.consent import gpp, tcf
 from collector.consent.bits import Unreadable
 from collector.consent.signals import WORDS, Signals, flag
-from collector.event import Event, StreamedEvent
+from collector.event import Event, StreamedEvent, decode_streamed, encode
 
 Verdict = Literal["full", "limited", "drop", "withdrawal"]
 Regime = Literal["opt_in", "opt_out"]
@@ -23,14 +23,24 @@ _SEAL: Final = object()
 class ConsentedEvent:
     """An event that may enter a stream. Only a Decision makes one: to hold it means consent was asked."""
 
-    __slots__ = ("event",)
+    __slots__ = ("bare", "decision")
 
-    event: StreamedEvent
+    bare: Event  # without what was decided
+    decision: "Decision"
 
-    def __init__(self, event: StreamedEvent, seal: object = None) -> None:
+    def __init__(self, event: Event, decision: "Decision", seal: object = None) -> None:
         if seal is not _SEAL:
             raise TypeError("only consent.Decision makes a ConsentedEvent: use decide(…).seal(event)")
-        self.event = event
+        self.bare, self.decision = event, decision
+
+    def payload(self) -> bytes:
+        """The StreamedEvent as JSON, as a stream takes it."""
+        return encode(self.bare)[:-1] + self.decision.end
+
+    @property
+    def event(self) -> StreamedEvent:
+        """The same as whoever reads the stream has it; for tests, as it takes as long as the rest of an append."""
+        return decode_streamed(self.payload())
 
 
 class Decision(NamedTuple):
@@ -41,36 +51,13 @@ class Decision(NamedTuple):
     mark: Mark  # what the stored event leaves on its visitor
     signals: str  # the names of the signals that spoke, joined by commas
     digest: str  # the first 16 hex digits of SHA-256 over the raw signals
+    end: bytes  # how the JSON of an event goes on and ends once this is decided on it
 
     def seal(self, event: Event) -> ConsentedEvent:
         """The event with its verdict. Raises ValueError when the decision stores no event."""
-        verdict = self.verdict
-        if verdict != "full" and verdict != "limited":
-            raise ValueError(f"a {verdict} cannot be sealed")
-        return ConsentedEvent(
-            StreamedEvent(
-                tag=event.tag,
-                visitor=event.visitor,
-                event=event.event,
-                event_id=event.event_id,
-                event_time=event.event_time,
-                received_at=event.received_at,
-                source=event.source,
-                url=event.url,
-                referrer=event.referrer,
-                data=event.data,
-                line_items=event.line_items,
-                user_data=event.user_data,
-                click_ids=event.click_ids,
-                action_source=event.action_source,
-                user_agent=event.user_agent,
-                verdict=verdict,
-                mark=self.mark,
-                consent=self.signals,
-                signals=self.digest,
-            ),
-            _SEAL,
-        )
+        if self.verdict != "full" and self.verdict != "limited":
+            raise ValueError(f"a {self.verdict} cannot be sealed")
+        return ConsentedEvent(event, self, _SEAL)
 
     def withdrawal(self, event: Event) -> ConsentedEvent:
         """The tombstone of an event's visitor: only its tag, visitor, source and receipt are kept.
@@ -79,22 +66,16 @@ class Decision(NamedTuple):
         """
         if self.verdict != "withdrawal":
             raise ValueError(f"a {self.verdict} is no withdrawal")
-        return ConsentedEvent(
-            StreamedEvent(
-                tag=event.tag,
-                visitor=event.visitor,
-                event="",
-                event_id="",  # a repeat changes nothing, so there is no id to remember
-                event_time=event.received_at // 1000,
-                received_at=event.received_at,
-                source=event.source,
-                verdict="none",
-                mark=self.mark,
-                consent=self.signals,
-                signals=self.digest,
-            ),
-            _SEAL,
+        bare = Event(
+            tag=event.tag,
+            visitor=event.visitor,
+            event="",
+            event_id="",  # a repeat changes nothing, so there is no id to remember
+            event_time=event.received_at // 1000,
+            received_at=event.received_at,
+            source=event.source,
         )
+        return ConsentedEvent(bare, self, _SEAL)
 
 
 def decide(
@@ -140,7 +121,23 @@ def _decide(evidence: bytes, regime: Regime, dnt: bool, strings: "tuple[_Vote, .
     elif worst.verdict == "limited" and any(vote.bars for vote in votes):
         mark = "bar"
     names = ",".join(dict.fromkeys(vote.signal for vote in votes))
-    return Decision(worst.verdict, worst.refusal, mark, names, hashlib.sha256(evidence).hexdigest()[:16])
+    digest = hashlib.sha256(evidence).hexdigest()[:16]
+    end = _End(
+        verdict=worst.verdict if worst.verdict in ("full", "limited") else "none",
+        mark=mark,
+        consent=names,
+        signals=digest,
+    )
+    return Decision(worst.verdict, worst.refusal, mark, names, digest, b"," + encode(end)[1:])
+
+
+class _End(msgspec.Struct, omit_defaults=True):
+    """What a StreamedEvent has beyond an Event, in its order."""
+
+    verdict: str
+    mark: str = ""
+    consent: str = ""
+    signals: str = ""
 
 
 # Visitors say few different things: a look-up takes 1 µs, a decision 8. Long ones are rare and would fill memory.

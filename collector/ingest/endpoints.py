@@ -121,7 +121,7 @@ async def _take(edge: Edge, caller: Caller, submission: Submission) -> tuple[Fat
         full = (
             edge.pressure.high
             and not edge.committer.away
-            and not all(it.event.mark == "tombstone" for it in fates.sealed)
+            and not all(it.decision.mark == "tombstone" for it in fates.sealed)
         )
         stored = fates.settle(
             [None] * len(fates.sealed) if full else await edge.committer.commit(fates.sealed)

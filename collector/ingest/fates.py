@@ -1,11 +1,12 @@
 """Fates: what becomes of each event of a request, sealed or refused with its reason. Pure."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import orjson
 
 from collector.consent import ConsentedEvent, Decision, Signals, decide
-from collector.event import Event, Source, StreamedEvent
+from collector.event import Event, Source
 from collector.ingest import normalise, visitor
 from collector.ingest.decode import Request
 from collector.outcomes import Refused
@@ -16,7 +17,7 @@ Result = dict[str, str]
 """What the sender is told of one event: event_id, outcome, reason."""
 
 
-class Submission(NamedTuple):
+class Submission(msgspec.Struct, frozen=True, gc=False):
     """A request that was let in, with all that its fates depend on."""
 
     request: Request
@@ -66,6 +67,8 @@ class Fates:
 
         Returns whether anything that had to be stored was, so that the answer may be a 2xx.
         """
+        if all(stored):
+            return True
         for place, appended in zip(self._at, stored, strict=True):
             if place < 0 or appended:
                 continue
@@ -81,16 +84,14 @@ class Fates:
     def stored(self) -> set[str]:
         """The names of the events that are on disk now."""
         return {
-            sealed.event.event
+            sealed.bare.event
             for sealed, place in zip(self.sealed, self._at, strict=True)
             if place >= 0 and self.results[place]["outcome"] == "accepted"
         }
 
-    def events(self) -> dict[int, StreamedEvent]:
+    def events(self) -> dict[int, ConsentedEvent]:
         """What was sealed of the request's events, by their place in it."""
-        return {
-            place: sealed.event for sealed, place in zip(self.sealed, self._at, strict=True) if place >= 0
-        }
+        return {place: sealed for sealed, place in zip(self.sealed, self._at, strict=True) if place >= 0}
 
     def counts(self) -> dict[tuple[str, str], int]:
         """How many events met each fate, the withdrawals among them: (outcome, reason) → events."""

@@ -197,7 +197,9 @@ class Import:
 
     def _fates(self) -> dict[tuple[str, str], int]:
         """What this run did, as a tag's health counts it: (outcome, reason) → events."""
-        fates = {("accepted", verdict): events for verdict, events in self._verdicts.items() if verdict != "none"}
+        fates = {
+            ("accepted", verdict): events for verdict, events in self._verdicts.items() if verdict != "withdrawal"
+        }
         fates |= {("refused", reason): events for reason, events in self.reasons.items()}
         if repeats := self.counts["duplicate"]:
             fates["duplicate", "event_id"] = repeats
@@ -225,9 +227,7 @@ class Import:
             self._installation.secret,
             may_hold_nul=False,
         )
-        shared = Shared(
-            submission, decide(signals, self._tag.regime, dnt=self._settings.dnt)
-        )
+        shared = Shared(submission, decide(signals, self._tag.regime, dnt=self._settings.dnt))
         lines = self._file.lines()
         while some := list(islice(lines, BATCH)):
             yield some[-1].number, self._seal(some, shared, head.shift)
@@ -269,7 +269,7 @@ class Import:
                 self._await_room()
                 results = self._importer.append(batch)
                 self._verdicts.update(
-                    sealed.event.verdict
+                    sealed.decision.verdict
                     for (*_, sealed), result in zip(batch, results, strict=True)
                     if result == APPENDED
                 )

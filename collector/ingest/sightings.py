@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from collector import keys
-from collector.event import StreamedEvent
+from collector.consent import ConsentedEvent
 from collector.feed import A_SECOND, Seen
 from collector.ingest.caller import Caller
 from collector.ingest.fates import Fates, Result, Submission
@@ -27,11 +27,16 @@ def of(submission: Submission, caller: Caller, fates: Fates) -> list[Seen]:
     return found
 
 
-def _seen(it: Submission, page: str, place: int, result: Result, stored: Mapping[int, StreamedEvent]) -> Seen:
+def _seen(
+    it: Submission, page: str, place: int, result: Result, stored: Mapping[int, ConsentedEvent]
+) -> Seen:
     at, fate = int(it.now * 1000), (result["outcome"], result["reason"])
-    if event := stored.get(place):
+    if sealed := stored.get(place):
+        event = sealed.bare
         mark = keys.visitor_mark(it.secret, event.tag, event.visitor)
-        return Seen(at, event.event, *fate, it.source, page, keys.visitor_name(mark)[:6], event.consent)
+        return Seen(
+            at, event.event, *fate, it.source, page, keys.visitor_name(mark)[:6], sealed.decision.signals
+        )
     if fate in NO_CONSENT:
         return Seen(at, "", *fate, it.source, "")  # who said no leaves a count, with its time, and no more
     raw = it.request["events"][place]

@@ -128,7 +128,7 @@ class Spool:
 
     async def purge(self, group: Sequence[ConsentedEvent]) -> None:
         """Erase what waits of the visitors whose withdrawals are in the group."""
-        if gone := [sealed for sealed in group if sealed.event.mark == "tombstone"]:
+        if gone := [sealed for sealed in group if sealed.decision.mark == "tombstone"]:
             await self._run(self._purge, gone)
 
     async def take(self, most: int) -> list[Row]:
@@ -150,19 +150,19 @@ class Spool:
     def _put(self, group: Sequence[ConsentedEvent]) -> list[bool]:
         if self._write(group):
             return [True] * len(group)
-        return [it.event.mark == "tombstone" and len(group) > 1 and self._write([it]) for it in group]
+        return [it.decision.mark == "tombstone" and len(group) > 1 and self._write([it]) for it in group]
 
     def _write(self, group: Sequence[ConsentedEvent]) -> bool:
         erased = 0
         try:
             with self._transaction():
                 for sealed in group:
-                    it = sealed.event
+                    it = sealed.bare
                     visitor = keys.visitor_mark(self._secret, it.tag, it.visitor)
-                    if it.mark == "tombstone":
+                    if sealed.decision.mark == "tombstone":
                         erased += self._erase(visitor)
                     mark = event_mark(it, self._secret) or None
-                    row = visitor, event.spread(it.tag, it.visitor), mark, event.encode(it)
+                    row = visitor, event.spread(it.tag, it.visitor), mark, sealed.payload()
                     self._base.execute(INSERT, row)
             if erased:
                 self._wipe()
@@ -180,7 +180,7 @@ class Spool:
     def _purge(self, gone: Sequence[ConsentedEvent]) -> None:
         erased = 0
         with self._transaction():
-            for it in (sealed.event for sealed in gone):
+            for it in (sealed.bare for sealed in gone):
                 erased += self._erase(keys.visitor_mark(self._secret, it.tag, it.visitor))
         if erased:
             self._wipe()

@@ -3,10 +3,10 @@
 import hashlib
 from collections.abc import Sequence
 
-from collector import event as events
 from collector import keys
 from collector.connections import AsyncRedis, Redis, clustered, primaries, reached
 from collector.consent import ConsentedEvent
+from collector.event import Event
 from collector.settings import Settings
 from collector.stream import scripts
 from collector.stream.calls import Call, Calls, NotReplicated
@@ -74,7 +74,7 @@ class Importer:
         Returns APPENDED, DUPLICATE or EARLIER for each. Raises connections.Unavailable.
         """
         of_lines = [
-            self._installation.partition(sealed.event.tag, sealed.event.visitor) for _, _, sealed in lines
+            self._installation.partition(sealed.bare.tag, sealed.bare.visitor) for _, _, sealed in lines
         ]
         apart = (
             dict.fromkeys(of_lines) if clustered(self._client) else [None]
@@ -100,8 +100,8 @@ class Importer:
             number, own_id, sealed = lines[place]
             args += (
                 places.setdefault(of_lines[place], len(places) + 1),
-                event_mark(sealed.event, self._installation.secret) if own_id else "",
-                events.encode(sealed.event),
+                event_mark(sealed.bare, self._installation.secret) if own_id else "",
+                sealed.payload(),
                 number,
             )
         streams = [self._streams[partition] for partition in places]
@@ -119,11 +119,11 @@ def _pack(group: Sequence[ConsentedEvent], installation: Installation) -> list[P
     packed: list[Packed] = []
     visitor, partition = ("", ""), 0
     for sealed in group:
-        event = sealed.event
+        event = sealed.bare
         if visitor != (event.tag, event.visitor):  # of one request all have the same
             visitor = event.tag, event.visitor
             partition = installation.partition(*visitor)
-        packed.append((partition, event_mark(event, installation.secret), events.encode(event)))
+        packed.append((partition, event_mark(event, installation.secret), sealed.payload()))
     return packed
 
 
@@ -135,7 +135,7 @@ def _call(group: Sequence[Packed], window: int) -> Call:
     return Call([keys.events(number) for number in places], args)
 
 
-def event_mark(event: events.StreamedEvent, secret: bytes) -> int | str:
+def event_mark(event: Event, secret: bytes) -> int | str:
     """The id to test; a withdrawal has none, since repeating it changes nothing."""
     if not event.event_id:
         return ""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from collector import outcomes
 from collector.consent import ConsentedEvent, Decision, Regime, Signals, decide
-from collector.event import Event, StreamedEvent
+from collector.event import Event, encode
 
 VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "vectors/consent.json").read_text())
 REGIMES: tuple[Regime, ...] = ("opt_in", "opt_out")
@@ -152,12 +152,19 @@ def test_the_strictest_of_two_words_wins_in_every_pairing() -> None:
 
 
 def test_nobody_else_makes_a_consented_event() -> None:
-    streamed = StreamedEvent(
-        tag="2612345678901", visitor="v", event="x", event_id="e", event_time=0, received_at=0, verdict="full"
-    )
-    for forged in ((streamed,), (streamed, None), (streamed, object())):
+    event, decision = an_event(), decide(Signals(consent=GRANTED), "opt_in")
+    for forged in ((event, decision), (event, decision, None), (event, decision, object())):
         with pytest.raises(TypeError, match="only consent"):
             ConsentedEvent(*forged)
+
+
+@pytest.mark.parametrize("consent", [GRANTED, {"ad_storage": "granted"}, {"setconsent": True, "note": 'ü"\\ \n'}])
+@pytest.mark.parametrize("gpc", ["", "1"])
+def test_what_is_streamed_is_written_as_if_it_were_one_struct(consent: dict[str, str], gpc: str) -> None:
+    sealed = decide(Signals(consent=consent, sec_gpc=gpc), "opt_in").seal(an_event())
+    whole = encode(sealed.event)
+    assert json.loads(sealed.payload()) == json.loads(whole)
+    assert len(sealed.payload()) == len(whole), "but for the order of its fields"
 
 
 @pytest.mark.parametrize("consent", [{"ad_storage": "denied"}, {"setconsent": False}, "junk"])
@@ -201,5 +208,5 @@ def test_long_signals_are_decided_like_short_ones() -> None:
     long = {"note": "x" * 10_000}
     for consent in (GRANTED, {"ad_storage": "denied"}):
         short, padded = (decide(Signals(consent=each), "opt_in") for each in (consent, {**consent, **long}))
-        assert short._replace(digest="") == padded._replace(digest="")
+        assert short._replace(digest="", end=b"") == padded._replace(digest="", end=b"")
         assert isinstance(padded, Decision)
