@@ -180,7 +180,7 @@ def findings(
         found.append(
             Finding(
                 "origin",
-                f"{origin} requests came from pages whose origin the tag does not allow.",
+                f"{_many(origin, 'request')} came from pages whose origin the tag does not allow.",
                 "Add the site's origin to the tag, or take the snippet off pages that are not yours.",
             )
         )
@@ -188,7 +188,7 @@ def findings(
         found.append(
             Finding(
                 "consent",
-                f"All {consent} events lacked consent.",
+                f"None of {_many(consent, 'event')} had consent.",
                 "Call collect('setconsent', true), or Consent Mode's update, when the visitor agrees.",
             )
         )
@@ -196,7 +196,7 @@ def findings(
         found.append(
             Finding(
                 "no_consent_signal",
-                f"{missing} events were refused and {content.unasked} taken without any consent signal.",
+                f"Without any consent signal: {missing} refused, {content.unasked} taken.",
                 "Let the consent banner tell the tag: collect('consent', …), TCF or GPP; servers send «consent».",
             )
         )
@@ -205,20 +205,20 @@ def findings(
             Finding("no_pagevisit", "Events come, but no page visit.", "Call collect('page') on every page.")
         )
     for code, events, lack, mend in (
-        ("checkout_without_value", content.without_value, "no value", "value: what was paid, as a number"),
+        ("checkout_without_value", content.without_value, "value", "value: what was paid, as a number"),
         (
             "checkout_without_currency",
             content.without_currency,
-            "no currency",
+            "currency",
             "currency: three letters, as EUR",
         ),
-        ("checkout_without_order_id", content.without_order, "no order_id", "order_id: the shop's own"),
+        ("checkout_without_order_id", content.without_order, "order_id", "order_id: the shop's own"),
     ):
         if events:
             found.append(
                 Finding(
                     code,
-                    f"{events} of {content.checkouts} checkouts have {lack}.",
+                    f"No {lack} in {events} of {_many(content.checkouts, 'checkout')}.",
                     f"Send it in the event's data. {mend[0].upper()}{mend[1:]}.",
                 )
             )
@@ -226,7 +226,7 @@ def findings(
         found.append(
             Finding(
                 "repeated_order_id",
-                f"{content.repeated_orders} order ids stand in more than one checkout.",
+                f"Order ids that stand in more than one checkout: {content.repeated_orders}.",
                 "Send checkout once an order, not at each view of the thank-you page, and with the same event_id "
                 "and visitor from page and server.",
             )
@@ -249,8 +249,12 @@ def findings(
         )
     for reason, mend in MENDS.items():
         if events := fates.get(("refused", reason), 0):
-            found.append(Finding(reason, f"{events} events were refused as {reason}.", mend))
+            found.append(Finding(reason, f"Refused as {reason}: {_many(events, 'event')}.", mend))
     return found
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 LATE_SHARE = 0.05  # offline queues and clocks that are wrong are fewer

@@ -89,7 +89,8 @@ def check_origin(text: str) -> str:
     if parts.scheme not in _DEFAULT_PORT or not host:
         raise BadSetup(f"{text!r} is no origin. Mend: write it with its scheme, as https://shop.example.")
     if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
-        raise BadSetup(f"{text!r} is more than an origin. Mend: {parts.scheme}://{host} and no more.")
+        whole = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        raise BadSetup(f"{text!r} is more than an origin. Mend: {whole} and no more.")
     if not host.isascii():
         raise BadSetup(f"{text!r} is not what a browser sends. Mend: write the host in its xn--… form.")
     if host == "*" or (host != named and "." not in named):

@@ -95,8 +95,9 @@ def size(
     if as_json:
         print_json({"size": members, "lookback_days": days, "as_of": clock.iso(at)})
         return
-    window = "" if days is None else f", the last {days} days"
-    typer.echo(f"{members} visitors{window}, as of {clock.iso(at)}")
+    window = "" if days is None else ", the last day" if days == 1 else f", the last {days} days"
+    visitors = "visitor" if members == 1 else "visitors"
+    typer.echo(f"{members} {visitors}{window}, as of {clock.iso(at)}")
 
 
 @app.command(name="export")

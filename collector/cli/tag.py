@@ -38,6 +38,7 @@ def create(
         return
     typer.echo(f"Tag         {tag.id}")
     typer.echo(f"Server key  {server_key}  (shown this once)")
+    typer.echo(f"To paste    collector tag snippet {tag.id}")
 
 
 @app.command(name="list")

@@ -187,7 +187,7 @@ Collector is ready at {settings.url}. Ctrl-C stops it; everything is kept.
   Admin key   {key}{kept}
   Tag         {tag.id}  ({tag.name}: {", ".join(tag.origins)})
 
-Paste this into the pages of {tag.name}, before the end of head:
+Paste this into the pages of {tag.name}, before the end of head (another site needs a tag of its own: 2 below):
 
 {snippet(settings.url, tag, vendor=settings.tcf_vendor_id)}
 

@@ -67,6 +67,11 @@ def test_what_no_browser_sends_is_refused_with_the_mend(written: str) -> None:
         check_origin(written)
 
 
+def test_the_mend_of_a_longer_address_keeps_its_port() -> None:
+    with pytest.raises(BadSetup, match=r"Mend: http://localhost:3000 and no more"):
+        check_origin("http://me:secret@localhost:3000/shop")
+
+
 @pytest.mark.parametrize(
     ("origin", "allowed"),
     [
