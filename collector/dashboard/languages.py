@@ -42,6 +42,9 @@ class Language:
     def number(self, value: int) -> str:
         return str(format_decimal(value, locale=self._locale))
 
+    def decimal(self, value: float, places: int) -> str:
+        return str(format_decimal(round(value, places), f"#,##0.{'0' * places}", locale=self._locale))
+
     def change(self, value: int) -> str:
         """With its sign; a minus is a minus, no hyphen."""
         return {1: "+", 0: "±", -1: "−"}[(value > 0) - (value < 0)] + self.number(abs(value))

@@ -106,6 +106,12 @@ class Visit:
         found = tags.list_tags(self.site.engine.client)
         return [tag for tag in found if self.who.covers(tag.id)]
 
+    def usual_tag(self) -> str:
+        """The id of the tag to begin with: that of the newest audience, else the first; "" without any."""
+        known = [tag.id for tag in self.tags()]
+        used = [audience.tag for audience in self.site.engine.registry.all() if audience.tag in known]
+        return (used[-1:] or known[:1] or [""])[0]
+
     def chosen_tags(self) -> list[str] | None:
         """The tags that a form binds somebody or something to; None is every tag, for whom has every tag."""
         known = [tag.id for tag in self.tags()]

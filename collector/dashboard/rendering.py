@@ -44,6 +44,7 @@ class Rendering:
         environment.install_gettext_translations(language.words, newstyle=True)  # type: ignore[attr-defined]
         environment.globals |= {"static": address, "languages": languages(), "root": guard.PATH}
         environment.filters["number"] = language.number
+        environment.filters["decimal"] = language.decimal
         environment.filters["change"] = language.change
         environment.filters["time"] = language.time
         environment.filters["day"] = language.day

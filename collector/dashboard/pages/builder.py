@@ -1,6 +1,5 @@
 """Builder: an audience as a sentence that one fills in, the JSON beside it, and its size before anything is saved."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -16,7 +15,6 @@ from collector.dashboard.draft import Draft, Wrong
 from collector.dashboard.languages import msg
 from collector.dashboard.page import EDITORS, Page, Refusal, Visit
 from collector.query.api import LONGEST_NAME
-from collector.tags import Tag
 
 LONGEST_DESCRIPTION = 2_000
 EVERYBODY = rules.parse({"retention_days": 30})
@@ -146,7 +144,9 @@ def count(visit: Visit) -> Response:
     work = _work(visit, fields, audience)
     answer: dict[str, Any] = {"rule": work.written, "wrong": work.wrong}
     tag = fields.get("tag", "") if audience is None else audience.tag
-    if not work.wrong and tag in {each.id for each in visit.tags()}:
+    if work.wrong:
+        answer["memory"] = say.say("The size comes once the sentence is complete.")
+    elif tag in {each.id for each in visit.tags()}:
         engine, rule = visit.site.engine, rules.parse(work.rule)
         at = int(engine.clock())
         floor = 0 if rule.prefill else at if audience is None else audience.created_at
@@ -210,7 +210,7 @@ def _page(
         wrong=work.wrong if wrong is None else wrong,
         fresh=work.draft.fresh(act),
         tags=tags,
-        tag=audience.tag if audience else fields.get("tag") or _usual(visit, tags),
+        tag=audience.tag if audience else fields.get("tag") or visit.usual_tag(),
         name=fields.get("name", audience.name if audience else ""),
         description=fields.get("description", audience.description if audience else ""),
         url_operators=rules.URL_OPERATORS,
@@ -278,13 +278,6 @@ def _memory(visit: Visit, tag: str, rule: dict[str, Any]) -> str:
     return visit.say(
         "Its new conditions take %(size)s kB of memory.", size=visit.language.number(-(-weight // 1000))
     )
-
-
-def _usual(visit: Visit, tags: Sequence[Tag]) -> str:
-    """The tag to begin with: that of the newest audience, else the first; "" without any."""
-    known = [tag.id for tag in tags]
-    used = [audience.tag for audience in visit.site.engine.registry.all() if audience.tag in known]
-    return (used[-1:] or known[:1] or [""])[0]
 
 
 def _fields(visit: Visit) -> dict[str, str]:

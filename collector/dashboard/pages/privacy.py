@@ -101,7 +101,7 @@ def _page(visit: Visit, *, error: str = "", status: int = 200) -> Response:
     tags = visit.tags()
     if not tags:
         return visit.page("privacy.html", status, tags=tags)
-    tag = _tag(visit, visit.field("tag") or visit.query("tag") or tags[0].id)
+    tag = _tag(visit, visit.field("tag") or visit.query("tag") or visit.usual_tag())
     engine = visit.site.engine
     days = health.daily(engine.client, tag.id, engine.clock())
     fates: Counter[tuple[str, str]] = Counter()

@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from collector import feed, health, tags
+from collector import clock, feed, health, tags
 from collector.consent import Regime
 from collector.dashboard import bars
 from collector.dashboard.findings import FINDINGS
@@ -86,7 +86,14 @@ def _list(visit: Visit, error: str = "", status: int = 200) -> Response:
     for tag in visit.tags():
         report = health.report(engine.client, tag.id, now, Content())
         accepted = sum(row["events"] for row in report["outcomes"] if row["outcome"] == "accepted")
-        rows.append({"tag": tag, "events": accepted, "last": report["last_events"][:1]})
+        last = next(
+            (
+                {"event": each["event"], "ago": visit.language.ago(now - clock.parse_iso(each["at"]))}
+                for each in report["last_events"]
+            ),
+            None,
+        )
+        rows.append({"tag": tag, "events": accepted, "last": last})
     values = {"name": visit.field("name"), "origins": visit.field("origins"), "regime": visit.field("regime")}
     return visit.page(
         "tags.html", status, rows=rows, error=error, values=values, may_create=visit.who.tags is None

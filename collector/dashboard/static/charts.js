@@ -1,6 +1,6 @@
 // The charts of an audience: its size at every lookback, and its recorded sizes. Tables beside them say the same.
 
-const language = document.documentElement.lang;
+const language = document.documentElement.lang.replace(/^en$/, 'en-GB'); // the day before the month, as in the tables
 const number = new Intl.NumberFormat(language);
 const day = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short' });
 

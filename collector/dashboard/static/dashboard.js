@@ -32,11 +32,13 @@ const tell = (state) => each(document, '.live', (live) => {
 });
 
 const watch = () => {
+  const list = document.querySelector('[data-live]');
+  const wanted = !list || document.hidden || list.dataset.live.endsWith('=') ? '' : new URL(list.dataset.live, location).href;
+  if (stream?.url === wanted && stream.readyState !== EventSource.CLOSED) return; // a part of the page came in
   stream?.close();
   stream = undefined;
-  const list = document.querySelector('[data-live]');
-  if (!list || document.hidden || list.dataset.live.endsWith('=')) return;
-  stream = new EventSource(list.dataset.live);
+  if (!wanted) return;
+  stream = new EventSource(wanted);
   stream.onopen = () => tell('on');
   stream.onerror = () => {
     tell('off');
@@ -84,8 +86,9 @@ document.addEventListener('keydown', ({ key }) => {
   });
 });
 
+// English with the day before the month, as the server writes it.
+const written = new Intl.DateTimeFormat(document.documentElement.lang.replace(/^en$/, 'en-GB'), { dateStyle: 'medium', timeStyle: 'short' });
 const dress = (root) => {
-  const written = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: 'medium', timeStyle: 'short' });
   each(root, '[data-unix]', (time) => {
     const instant = new Date(time.dataset.unix * 1000);
     time.dateTime = instant.toISOString();
@@ -94,6 +97,9 @@ const dress = (root) => {
   watch();
 };
 dress(document);
+
+// On a phone the menu scrolls sideways: the page where one is stays in sight.
+document.querySelector('.side nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
 
 // A link of the console has one thing to do.
 document.querySelector('[data-send]')?.requestSubmit();

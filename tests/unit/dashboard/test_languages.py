@@ -58,6 +58,7 @@ def test_numbers_and_signs_are_written_as_the_language_does() -> None:
     known = languages()
     assert known["en"].number(1234567) == "1,234,567"
     assert known["sv"].number(1234567) == "1\xa0234\xa0567"
+    assert (known["en"].decimal(1234.56, 1), known["sv"].decimal(0.04, 1)) == ("1,234.6", "0,0")
     assert known["en"].change(-1234) == "−1,234"
     assert (known["en"].change(3), known["en"].change(0)) == ("+3", "±0")
     assert known["sv"].weekday(1_763_750_000) == "fredag"  # 2025-11-21

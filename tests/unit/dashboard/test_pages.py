@@ -309,6 +309,14 @@ def test_an_audience_is_built_and_edited_without_any_script(
         "exclude": exclude,
     }
     home = f"/dashboard/audiences/{audience.id}"
+    said = re.search(r'<p class="words">(.*?)</p>', browser.get(home).text, re.DOTALL)
+    assert said and " ".join(re.sub(r"<[^>]+>", "", said[1]).split()) == (
+        "Visitors who did addtocart in the last 30 days, who did not do checkout, lead in the last 30 days "
+        "since then. Past traffic is included."
+    )
+    unfinished = urlencode({**fields, "c.0.data.0.key": "value", "c.0.data.0.op": ">"})
+    answer = browser.get(f"/dashboard/audiences/draft?{unfinished}").json()
+    assert "size" not in answer and answer["memory"] == "The size comes once the sentence is complete."
     written = {"token": form, "from": "json", "name": "Left", "rule": '{"event": "checkout"}'}
     assert browser.post(f"{home}/edit", data=written).status_code == 303
     assert rules.to_json(parts.registry.get(audience.id).parsed()) == {"event": "checkout"}

@@ -121,6 +121,7 @@ def test_the_feed_can_be_filtered_and_what_was_stored_inspected_until_it_is_eras
     sign_in(browser, site)
     page = browser.get(f"/dashboard/tags/{tag.id}").text
     assert "<script>alert" not in page and "<img src=x" not in page and "0a1b2c…" in page
+    assert "<td>the page's word</td>" in page  # what the consent record calls «words»
     refused = browser.get(f"/dashboard/tags/{tag.id}?outcome=refused").text
     assert 'data-outcome="refused"' in refused and 'data-outcome="accepted"' not in refused
     where = f"/dashboard/tags/{tag.id}/event?at={parts.now * 1000}&event=checkout&outcome=accepted&reason=full"
@@ -145,6 +146,18 @@ def test_the_numbers_of_the_privacy_page_are_the_counted_ones(
     refused = sum(counted[f"refused/{reason}"] for reason in ("consent_denied", "consent_missing", "dnt"))
     # Nine visitors opted out by GPC; the one who then withdrew has nothing here any more.
     assert tiles == [counted["accepted/full"], counted["accepted/limited"], refused, 8, 0]
+
+
+def test_what_is_shown_first_is_the_tag_at_work_and_when_it_was_heard_last(
+    browser: Browser, site: Site, parts: Parts, tag: Tag
+) -> None:
+    other, _ = tags.create_tag(parts.client, "Silent", ["https://silent.example"], "opt_in")
+    parts.registry.create(other.id, "first", "", {"event": "checkout"})
+    parts.registry.create(tag.id, "newest", "", {"event": "checkout"})
+    watch(parts, tag.id)
+    sign_in(browser, site)
+    assert f'<option value="{tag.id}" selected>' in browser.get("/dashboard/privacy").text
+    assert re.search(r'(\w+) <span class="soft">\d+ \w+ ago</span>', browser.get("/dashboard/tags").text)
 
 
 def test_a_visitor_is_looked_up_exported_and_forgotten_and_the_log_does_not_name_them(
