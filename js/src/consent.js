@@ -13,23 +13,11 @@ export const LIMITED = 1;
 export const HOLD = 2;
 export const DROP = 3;
 
-/** @param {Words} words all, or none @param {number} doubtful the vote of what is malformed */
-const voteOfWords = (words, doubtful) => {
-  const said = WORDS.map((name) => words[name]).join();
-  return said === ',,'
-    ? SILENT
-    : /^denied,/.test(said)
-      ? DROP
-      : /^granted(,granted|,denied){2}$/.test(said)
-        ? said.includes('denied') ? LIMITED : FULL
-        : doubtful;
-};
-
 /**
  * The strictest vote and whose it is. GPC, DNT and the US sections only ever take away: where nobody agreed
  * yet under opt_in, they are no permission either.
  * @param {Words & { gpc: boolean, dnt: boolean, opt_out_type?: string }} said as the wire has it
- * @param {boolean} waiting whether the words are not final
+ * @param {unknown} waiting whether the words are not final
  * @param {import('./iab.js').Said} platforms what they say
  * @param {Regime | undefined} regime
  * @param {number} [vendor] the IAB's number of the vendor for whom TCF is read; without one, for the publisher
@@ -38,19 +26,36 @@ const voteOfWords = (words, doubtful) => {
 export const decide = (said, waiting, { tcf, gpp }, regime, vendor) => {
   const optOut = regime === 'opt_out';
   const doubtful = optOut ? LIMITED : DROP;
-  const words = waiting ? HOLD : voteOfWords(said, doubtful);
-  const purposes = voteOfTcf(tcf, vendor);
-  const sections = voteOfGpp(gpp, doubtful, tcf);
-  const unasked = !optOut && Math.max(words, purposes) === SILENT;
-  const votes = Object.entries({
+  const text = WORDS.map((name) => said[name]).join(); // all words, or none
+  const words = waiting
+    ? HOLD
+    : text === ',,'
+      ? SILENT
+      : /^denied,/.test(text)
+        ? DROP
+        : /^granted(,granted|,denied){2}$/.test(text)
+          ? /denied/.test(text) ? LIMITED : FULL
+          : doubtful;
+  const purposes = tcf === null ? HOLD : tcf?.gdprApplies ? voteOfTcf(tcf, vendor) : SILENT;
+  const sections = gpp === null ? HOLD : gpp ? voteOfGpp(gpp, doubtful, tcf) : SILENT;
+  const unasked = !optOut && Math.max(words, purposes) < FULL;
+  let verdict = FULL;
+  let why = '';
+  /** @type {Record<string, number>} */
+  const votes = {
     'consent words': words,
     TCF: purposes,
     GPP: sections,
-    GPC: said.gpc ? LIMITED : SILENT,
-    opt_out_type: said.opt_out_type ? LIMITED : SILENT,
-    DNT: said.dnt && (optOut || (unasked && sections !== HOLD)) ? doubtful : SILENT,
+    // Full: no objection.
+    GPC: said.gpc ? LIMITED : FULL,
+    opt_out_type: said.opt_out_type ? LIMITED : FULL,
+    DNT: said.dnt && (optOut || (unasked && sections !== HOLD)) ? doubtful : FULL,
     'no consent yet': unasked ? HOLD : FULL,
-  });
-  const [why, verdict] = votes.sort(([, one], [, other]) => other - one)[0]; // of equals the first
-  return [verdict, verdict ? why : ''];
+  };
+  for (const name of Object.keys(votes))
+    if (votes[name] > verdict) {
+      verdict = votes[name];
+      why = name; // of equals the first
+    }
+  return [verdict, why];
 };

@@ -3,7 +3,7 @@
 import { randomHex } from './random.js';
 import { pageOf } from './route.js';
 
-const KEPT = /^(epik|fbclid|gclid|ttclid|li_fat_id|msclkid|utm_[a-z_]{1,20})$/;
+const KEPT = /^(epik|(fb|g|tt)clid|li_fat_id|msclkid|utm_[a-z_]{1,20})$/;
 
 /**
  * What an advertisement left in the address, into the click ids of ad platforms and the campaign's words.
@@ -11,10 +11,10 @@ const KEPT = /^(epik|fbclid|gclid|ttclid|li_fat_id|msclkid|utm_[a-z_]{1,20})$/;
  * @param {Record<string, string>} clicks
  * @param {Record<string, string>} utm
  */
-export const readCampaign = (search, clicks, utm) =>
-  new URLSearchParams(search).forEach((value, name) => {
-    if (value && KEPT.test(name)) (name.startsWith('utm_') ? utm : clicks)[name] = value;
-  });
+export const readCampaign = (search, clicks, utm) => {
+  for (const [name, value] of new URLSearchParams(search))
+    if (KEPT.test(name) && value) (/^utm/.test(name) ? utm : clicks)[name] = value;
+};
 
 /**
  * The id is the page's own (event data `event_id`), else the order's on a checkout, so that a reload of the
@@ -28,16 +28,17 @@ export const readCampaign = (search, clicks, utm) =>
  */
 export const shapeEvent = (name, data, time, url, referrer, utm) => {
   const { event_id, ...rest } = typeof data === 'object' && data || {};
-  const { order_id } = rest;
-  const ordered =
-    order_id &&
-    typeof order_id !== 'object' &&
-    /^\s*(check_?out|purchase)\s*$/i.test(/** @type {string} */ (name));
   return {
-    event: name,
-    event_id: event_id || (ordered ? 'checkout_' + order_id : randomHex()),
+    event_id:
+      event_id ||
+      (/^\s*(check_?out|purchase)\s*$/i.test(/** @type {any} */ (name)) &&
+        rest.order_id &&
+        typeof rest.order_id !== 'object' &&
+        'checkout_' + rest.order_id) ||
+      randomHex(),
     event_time: time / 1000,
     url: pageOf(url), // fragments carry tokens, and the collector would cut them anyway
+    event: name,
     referrer,
     data: { ...utm, ...rest },
   };

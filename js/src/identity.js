@@ -12,10 +12,12 @@ import { hex } from './random.js';
  */
 export const hashed = async (name, value) => {
   let text = String(value).trim().toLowerCase();
-  if (/^[0-9a-f]{64}$/.test(text)) return text;
+  if (/^[\da-f]{64}$/.test(text)) return text;
   if (name === 'ph') text = text.replace(/^[\D0]+|\D/g, '');
   // Seven digits: the shortest numbers with a country code; fifteen: E.164's longest.
-  return (name === 'ph' ? /^.{7,15}$/ : /.@./).test(text)
-    ? hex((await crypto.subtle?.digest('SHA-256', new TextEncoder().encode(text))) || []) || undefined
-    : undefined;
+  return (
+    (/^ph.{7,15}$|^em[^]*.@./.test(name + text) &&
+      hex(await crypto.subtle?.digest('SHA-256', new TextEncoder().encode(text)))) ||
+    undefined
+  );
 };

@@ -1,13 +1,14 @@
 /** The consent platforms of the page: `__tcfapi`, `__gpp`, and the Consent Mode calls in Google's dataLayer. */
 
-import { answered } from './iab.js';
+import { safely } from './safely.js';
+import { wrap } from './wrap.js';
 
 /**
- * @param {(action: any, words: any) => void} hear called for each Consent Mode call of the page
+ * @param {ReturnType<typeof import('./choice.js').openChoice>} choice hears each Consent Mode call of the page
  * @param {() => void} wake called when a platform has something new to say
  * @returns what they say now; asked before every decision, because a platform may arrive after the tag
  */
-export const openPlatforms = (hear, wake) => {
+export const openPlatforms = (choice, wake) => {
   /** @type {import('./iab.js').Said} */
   const said = {};
   /** @type {unknown} */
@@ -16,7 +17,8 @@ export const openPlatforms = (hear, wake) => {
   /** @param {any} entry */
   const listen = (entry) => {
     if (entry?.[0] !== 'consent') return;
-    hear(entry[1], entry[2]);
+    safely(() => choice.heed(entry[1], entry[2], Date.now()));
+    wake();
   };
 
   /**
@@ -29,25 +31,26 @@ export const openPlatforms = (hear, wake) => {
     said[name] = null;
     platform('addEventListener', ...version, (/** @type {any} */ data, /** @type {unknown} */ success) => {
       const told = data?.pingData || data;
-      said[name] = success && answered(told) ? told : null;
+      // Whether the visitor has answered, or is known not to be asked.
+      said[name] =
+        success &&
+        (told.signalStatus === 'ready' ||
+          (told.gdprApplies ? /^(tcl|user)/.test(told.eventStatus) : told.gdprApplies === false))
+          ? told
+          : null;
       wake();
     });
   };
 
   return () => {
-    const { dataLayer, __tcfapi, __gpp } = window;
+    const dataLayer = window.dataLayer;
     if (Array.isArray(dataLayer) && dataLayer !== heard) {
       heard = dataLayer;
       dataLayer.forEach(listen);
-      const { push } = dataLayer;
-      /** @param {any[]} entries */
-      dataLayer.push = (...entries) => {
-        entries.forEach(listen);
-        return push.apply(dataLayer, entries);
-      };
+      wrap(dataLayer, 'push', (entries) => entries.forEach(listen));
     }
-    ask('tcf', __tcfapi, 2);
-    ask('gpp', __gpp);
+    ask('tcf', window.__tcfapi, 2);
+    ask('gpp', window.__gpp);
     return said;
   };
 };

@@ -3,6 +3,6 @@
 /** 128 random bits as 32 lower-case hex digits. Not crypto.randomUUID, which http pages do not have. */
 export const randomHex = () => hex(crypto.getRandomValues(new Uint8Array(16)));
 
-/** @param {ArrayBuffer | ArrayLike<number>} bytes */
+/** @param {any} bytes an array or a buffer of them; nothing is none */
 export const hex = (bytes) =>
-  Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  [...new Uint8Array(bytes)].map((byte) => (byte + 256).toString(16).slice(1)).join('');

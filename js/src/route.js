@@ -1,5 +1,7 @@
 /** The address of an application that changes pages without loading them. */
 
+import { wrap } from './wrap.js';
+
 /** An address as visits are told apart: fragments are places on a page. @param {string} url */
 export const pageOf = (url) => url.split('#')[0];
 
@@ -9,13 +11,7 @@ export const pageOf = (url) => url.split('#')[0];
  * @param {() => void} moved
  */
 export const watchRoute = (moved) => {
-  const later = () => setTimeout(moved);
-  for (const name of /** @type {const} */ (['pushState', 'replaceState'])) {
-    const own = history[name];
-    history[name] = function () {
-      own.apply(this, /** @type {any} */ (arguments));
-      later();
-    };
-  }
-  addEventListener('popstate', later);
+  wrap(history, 'pushState', moved);
+  wrap(history, 'replaceState', moved);
+  addEventListener('popstate', moved);
 };

@@ -1,39 +1,30 @@
 /** One page's dealings with a collector: takes commands, holds events, hands over what consent lets go. */
 
-import { openChoice, strictest } from './choice.js';
 import { decide, DROP, FULL, HOLD } from './consent.js';
+import { openAlarm } from './alarm.js';
+import { openChoice, strictest } from './choice.js';
 import { readCampaign, shapeEvent } from './event.js';
 import { hashed } from './identity.js';
 import { BODY_LIMIT, openOutbox } from './outbox.js';
 import { openPlatforms } from './platforms.js';
 import { pageOf, watchRoute } from './route.js';
+import { safely } from './safely.js';
 import { browserSignals } from './signals.js';
-import { forgetVisitor, keepVisitor, readVisitor } from './visitor.js';
+import { forgetVisitor, visitorId } from './visitor.js';
 
 const MOST_HELD = 1000; // a page that tracks every scroll must not fill the memory while a banner stays unanswered
 const LOOK = 1000; // milliseconds between looks for a consent platform that came late, while events are held
 const NOTES = 50; // what status tells
-const WHY = Symbol(); // by which an event knows why it is held, and JSON does not
-
-/**
- * Nothing that fails here may show in the page: a callback's own fault, an unknown word, data that is no JSON.
- * @param {() => void} work
- */
-const safely = (work) => {
-  try {
-    work();
-  } catch {}
-};
 
 /**
  * @param {string} collector its URL, without a slash at the end
  * @returns {(command: Command) => void} takes one command; never throws
  */
 export const openSession = (collector) => {
-  /** @type {Set<string>} each gets every event; the first one's options count */
-  const tags = new Set();
-  /** @type {{ regime?: import('./consent.js').Regime, vendor?: number, spa?: boolean }} */
-  let options = {};
+  /** @type {Record<string, true>} each gets every event; the first one's options count */
+  const tags = {};
+  /** @type {{ regime?: import('./consent.js').Regime, vendor?: number, spa?: boolean } | undefined} once a tag is loaded */
+  let options;
   /** @type {Record<string, unknown>} */
   const user = {};
   /** @type {string | undefined} */
@@ -42,26 +33,28 @@ export const openSession = (collector) => {
   const clicks = {};
   /** @type {Record<string, string>} */
   const utm = {};
-  /** @type {any[]} events, with the page's function that waits for their fate: JSON leaves it out */
+  /** @type {any[]} events, with a function that waits for their fate, and knows why they are held: JSON leaves it out */
   const held = [];
   let hashing = (async () => {})();
-  let consented = false; // full consent was there on this page, so that there is something to withdraw
-  let withdrawing = false;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let looking;
-  let { referrer } = document;
-  let counted = ''; // the address whose visit is counted
-  let automatic = false; // without a call of the page's own
+  /** @type {boolean | undefined} */
+  let consented; // full consent was there on this page, so that there is something to withdraw
+  /** @type {boolean | undefined} */
+  let withdrawing; // with the next decision
+  let referrer = document.referrer;
+  /** @type {string | undefined} */
+  let counted; // the address whose visit is counted
+  /** @type {boolean | undefined} */
+  let automatic; // without a call of the page's own
   /** @type {string[]} */
   const notes = [];
   let loud = /[?&]collector_debug\b/.test(location.search);
 
   /** @param {string} line */
-  const print = (line) => console.info('[collector] ' + line);
+  const print = (line) => console.info('[collector]', line);
 
   /** What became of an event, for the developer. @param {string} event @param {string} outcome @param {string | undefined} reason */
   const note = (event, outcome, reason) => {
-    const line = `${event}: ${outcome}, ${reason}`;
+    const line = event + ': ' + outcome + ', ' + reason;
     if (notes.push(line) > NOTES) notes.shift();
     if (loud) print(line);
   };
@@ -69,11 +62,11 @@ export const openSession = (collector) => {
   /** An event's fate, to the page too where its callback still waits. @type {Parameters<typeof openOutbox>[1]} */
   const tell = (event, outcome, reason) => {
     note(event.event, outcome, reason);
-    const { callback } = event;
-    delete event.callback; // one answer to the page, of several tags and attempts
     /** @type {Record<string, string | undefined>} in the words of docs/outcomes.md */
     const failures = { dropped: 'consent_denied', retry: 'unavailable', refused: reason };
-    safely(() => callback(!failures[outcome], failures[outcome] || reason));
+    const failure = failures[outcome];
+    safely(() => event.callback(!failure, failure || reason));
+    delete event.callback; // one answer to the page, of several tags and attempts
   };
 
   /** Once this tick's commands are heard. Not by name: the page's `Promise` may be anybody's. */
@@ -83,12 +76,8 @@ export const openSession = (collector) => {
     flush();
   };
 
-  const voices = [0, 0, 0].map(() => openChoice(later));
-  const [own, google, simple] = voices; // collect('consent'), gtag('consent'), setconsent
-  const heard = openPlatforms((action, words) => {
-    safely(() => google.heed(action, words, Date.now()));
-    later();
-  }, later);
+  const voices = [later, later, later].map(openChoice); // 0: collect('consent'), 1: gtag('consent'), 2: setconsent
+  const heard = openPlatforms(voices[1], later);
   const outbox = openOutbox(collector + '/v1/events', tell);
 
   const judge = () => {
@@ -107,12 +96,14 @@ export const openSession = (collector) => {
     const waiting =
       voices.some((voice) => Date.now() < voice.until) ||
       // A default that denies is the answer until there is one: beside a platform that still asks, it waits.
-      (!!words.ad_storage && [tcf, gpp].includes(null) && !voices.some((voice) => voice.until < 0));
-    return /** @type {const} */ ([said, ...decide(said, waiting, platforms, options.regime, options.vendor)]);
+      (words.ad_storage && (tcf === null || gpp === null) && !voices.some((voice) => voice.until < 0));
+    return /** @type {const} */ ([said, ...decide(said, waiting, platforms, options?.regime, options?.vendor)]);
   };
 
   /** @param {string} why */
-  const forget = (why) => held.splice(0).forEach((event) => tell(event, 'dropped', why));
+  const forget = (why) => {
+    for (const event of held.splice(0)) tell(event, 'dropped', why);
+  };
 
   /**
    * In as many bodies as a browser still carries while the page goes away.
@@ -123,9 +114,10 @@ export const openSession = (collector) => {
    */
   const post = (consent, events, visitor, more = { user_data: { ...user }, click_ids: { ...clicks } }) => {
     const half = events.length >> 1;
-    if (half && JSON.stringify(events).length > BODY_LIMIT)
-      for (const part of [events.slice(0, half), events.slice(half)]) post(consent, part, visitor);
-    else for (const tag of tags) outbox.post({ tag, visitor, consent, ...more, events });
+    if (half && JSON.stringify(events).length > BODY_LIMIT) {
+      post(consent, events.splice(0, half), visitor);
+      post(consent, events, visitor);
+    } else for (const tag of Object.keys(tags)) outbox.post({ tag, visitor, consent, ...more, events });
   };
 
   /**
@@ -134,43 +126,43 @@ export const openSession = (collector) => {
    */
   const flush = () =>
     safely(() => {
-      if (!tags.size || document.prerendering) return;
+      if (!options || document.prerendering) return;
       const [said, verdict, why] = judge();
       // A denial after consent is a withdrawal, however it is said.
       withdrawing ||= consented && verdict === DROP && (why === 'TCF' || said.ad_storage === 'denied');
       if (withdrawing) {
-        const visitor = readVisitor();
+        const visitor = visitorId();
         outbox.purge();
         forgetVisitor();
-        if (visitor || consented) {
+        if (consented || visitor) {
           note('withdrawal', 'sent', why);
           post(said, [], visitor, { withdraw: true });
         }
-        withdrawing = consented = false;
+        consented = withdrawing = false;
       }
       consented ||= verdict === FULL;
       outbox.permit(verdict === FULL);
       if (verdict === DROP) forget(why);
-      if (!held[0]) return;
+      if (!held.length) return;
       if (verdict === HOLD) {
-        for (const event of held) if (event[WHY] !== why) note(event.event, 'held', (event[WHY] = why));
-        clearTimeout(looking);
-        looking = setTimeout(flush, LOOK);
-      } else post(said, held.splice(0), verdict === FULL ? keepVisitor() : readVisitor());
+        for (const event of held) if (event.callback.held !== why) note(event.event, 'held', (event.callback.held = why));
+        look(LOOK);
+      } else post(said, held.splice(0), visitorId(verdict === FULL));
     });
 
-  /** @param {any} given */
-  const identify = (given) => {
-    const { external_id } = given;
-    if (external_id !== undefined) user.external_id = external_id || undefined;
+  const look = openAlarm(flush);
+
+  /** @param {unknown} _ @param {any} given */
+  const identify = (_, given) => {
+    const id = given.external_id;
+    if (id !== undefined) user.external_id = id || undefined;
     optOutType = given.opt_out_type ?? optOutType;
     for (const name of /** @type {const} */ (['em', 'ph'])) {
       const value = given[name];
       if (value === undefined) continue;
       user[name] = undefined; // an event that cannot wait goes without, never with the last person's
       hashing = hashing.then(async () => {
-        user[name] = await hashed(name, value);
-        if (value && !user[name]) note(name, 'refused', 'malformed, or no https');
+        if (!(user[name] = await hashed(name, value)) && value) note(name, 'refused', 'malformed or http');
       });
     }
   };
@@ -180,7 +172,7 @@ export const openSession = (collector) => {
     readCampaign(location.search, clicks, utm);
     // As JSON has it, now: the page may change its object.
     const event = JSON.parse(JSON.stringify(shapeEvent(name, data, time, location.href, referrer, utm)));
-    event.callback = (/** @type {any[]} */ ...fate) => callback(...fate);
+    event.callback = (/** @type {boolean} */ sent, /** @type {string} */ reason) => callback(sent, reason);
     if (held.length < MOST_HELD) held.push(event);
   };
 
@@ -188,49 +180,49 @@ export const openSession = (collector) => {
   const visit = (time, data, callback) => {
     const page = pageOf(location.href);
     // An application's address was counted as soon as it changed: the page's own call is the same visit.
-    if (automatic && page === counted) return callback?.(true, 'counted');
-    if (counted && page !== counted) referrer = counted;
-    const first = !counted;
+    if (page !== counted) referrer = counted || referrer;
+    else if (automatic) return callback(true, 'counted');
+    if (!counted && options?.spa !== false)
+      watchRoute(() =>
+        setTimeout(() => {
+          if (pageOf(location.href) === counted) return;
+          visit(Date.now());
+          automatic = true;
+          flush();
+        }),
+      );
     counted = page;
     automatic = false;
     add(time, 'pagevisit', data, callback);
-    if (first && options.spa !== false)
-      watchRoute(() => {
-        if (pageOf(location.href) === counted) return;
-        visit(Date.now());
-        automatic = true;
-        flush();
-      });
   };
 
   /** @type {Record<string, (time: number, ...args: any[]) => void>} */
   const commands = {
-    load(_, id, given) {
-      given ||= {};
-      if (!/^\d{13}$/.test(id)) return note('load', 'refused', 'a tag id has 13 digits');
-      if (!tags.size) options = given;
-      tags.add(id + '');
-      identify(given);
+    load(time, id, given) {
+      if (!/^\d{13}$/.test(id)) return note('load', 'refused', 'not 13 digits');
+      tags[id] = true;
+      options ||= given || {};
+      identify(time, given || {});
     },
-    page: visit,
+    consent: (time, action, words) => voices[0].heed(action, words, time),
     track: add,
-    set: (_, given) => identify(given),
+    set: identify,
+    page: visit,
     setconsent(time, value) {
       const denied = value === false || value === 'false';
       const word = denied ? 'denied' : value === true || value === 'true' ? 'granted' : 'malformed';
-      simple.heed('update', { ad_storage: word, ad_user_data: word, ad_personalization: word }, time);
+      voices[2].heed('update', { ad_storage: word, ad_user_data: word, ad_personalization: word }, time);
       if (!denied) return;
       withdrawing = true;
       forget('setconsent');
     },
-    consent: (time, action, words) => own.heed(action, words, time),
     status(_, callback) {
-      const [{ gpc }, verdict, why] = judge();
+      const [said, verdict, why] = judge();
       callback({
-        tag: [...tags].join(' '),
+        tag: Object.keys(tags).join(' '),
         consent: ['full', 'limited', 'hold', 'drop'][verdict],
         why,
-        gpc,
+        gpc: said.gpc,
         optout: outbox.honoured,
         held: held.length,
         queued: outbox.unsent(),

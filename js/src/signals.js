@@ -2,6 +2,6 @@
 
 /** Read at every decision, because extensions change both while a page is open. */
 export const browserSignals = () => ({
-  gpc: navigator.globalPrivacyControl === true,
   dnt: navigator.doNotTrack === '1',
+  gpc: navigator.globalPrivacyControl === true,
 });
