@@ -47,7 +47,7 @@ export const openSession = (collector) => {
   let automatic; // without a call of the page's own
   /** @type {string[]} */
   const notes = [];
-  let loud = /[?&]collector_debug\b/.test(location.search);
+  let loud = /[?&]collector_debug/.test(location.search);
 
   /** @param {string} line */
   const print = (line) => console.info('[collector]', line);
@@ -162,7 +162,7 @@ export const openSession = (collector) => {
       if (value === undefined) continue;
       user[name] = undefined; // an event that cannot wait goes without, never with the last person's
       hashing = hashing.then(async () => {
-        if (!(user[name] = await hashed(name, value)) && value) note(name, 'refused', 'malformed or http');
+        if (!(user[name] = await hashed(name, value)) && value) note(name, 'refused', 'malformed/http');
       });
     }
   };
