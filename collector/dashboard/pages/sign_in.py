@@ -58,7 +58,10 @@ def first_person(visit: Visit) -> Response:
     errors = password_errors(visit, login)
     key = _admin_key(visit)
     if key is None:
-        errors["key"] = visit.say("That is no admin key in use. `collector up` prints it when it starts.")
+        errors["key"] = visit.say(
+            "That is no admin key in use. `collector up` prints it when it starts; it lies in admin.key of the "
+            "data folder."
+        )
     if not login or len(login) > MOST_NAME or len(login.split()) != 1:
         errors["login"] = visit.say("An e-mail address, or a name without blanks.")
     if key is not None and not errors:

@@ -157,6 +157,10 @@ def test_what_is_shown_first_is_the_tag_at_work_and_when_it_was_heard_last(
     watch(parts, tag.id)
     sign_in(browser, site)
     assert f'<option value="{tag.id}" selected>' in browser.get("/dashboard/privacy").text
+    parts.client.hincrby(keys.tally(other.id, parts.now // 86_400), "refused/origin", 1)
+    lacking = browser.get(f"/dashboard/tags/{other.id}").text
+    assert "1 request came from pages" in lacking
+    assert '<a href="#origins">' in lacking and 'id="origins"' in lacking  # from the finding to its mend
     assert re.search(r'(\w+) <span class="soft">\d+ \w+ ago</span>', browser.get("/dashboard/tags").text)
 
 
