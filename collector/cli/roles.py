@@ -8,7 +8,6 @@ import secrets
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +24,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan, Receive, Scope, Send
 
 from collector import log, tags
+from collector.cli import stopping
 from collector.cli.options import DataDir, Port
 from collector.cli.snippet import snippet
 from collector.connections import AsyncRedis, Redis, Unavailable, check_server, open_async, open_redis
@@ -95,9 +95,7 @@ def worker(data_dir: DataDir = None) -> None:
     log.configure(settings.log_level)
     from collector.worker import loop  # here: a bad setting is told before a second of imports
 
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stopping.on(signal.SIGTERM, signal.SIGINT)
     settle_memory()
     try:
         loop.run(settings, stop)

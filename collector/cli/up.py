@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from collector import connections, embedded, leash, log, tags
-from collector.cli import demo, roles
+from collector.cli import demo, roles, stopping
 from collector.cli.console import Console, say
 from collector.cli.options import DataDir, Port
 from collector.cli.snippet import ADDRESS, snippet
@@ -99,10 +99,7 @@ def up(
     """Run everything on this machine: the embedded server, the edge, the queries and a worker."""
     settings = load(data_dir=data_dir, port=port)
     log.configure("warning" if "log_level" not in settings.model_fields_set else settings.log_level)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, lambda *_: stop.set())
+    stop = stopping.on(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     with roles.listen(settings) as probe:  # a taken port is said before anything is started
         settings = settings.model_copy(update={"port": probe.getsockname()[1]})
         shop = demo.beside(settings) if with_demo else None
