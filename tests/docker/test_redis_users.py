@@ -155,7 +155,7 @@ def test_every_role_can_do_its_work_and_meets_no_refusal(
     run("forget", visitor, "--tag", tag)
     _eventually(lambda: run("audience", "size", audience).startswith("2 visitors"))
     httpx.delete(f"{both.url}/v1/visitors/v1", params={"tag": tag}, headers=_bearer()).raise_for_status()
-    _eventually(lambda: run("audience", "size", audience).startswith("1 visitors"))
+    _eventually(lambda: run("audience", "size", audience).startswith("1 visitor,"))
     run("doctor")
     run("backup", str(tmp_path / "backup"))
     run("dead", "list")

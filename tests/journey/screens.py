@@ -1,4 +1,4 @@
-"""Screens: which pages `make screenshots` takes, and what is done on each before."""
+"""Screens: which pages `make screenshots` takes, and what is done on each before; with --weigh what they weigh."""
 
 import argparse
 import contextlib
@@ -20,6 +20,7 @@ from tests.journey.room import ADMIN_KEY, AUDIENCES, furnish
 from tests.journey.watched import staff, watch
 
 HERE = Path(__file__).parent
+MARK = "<!-- weights: make screenshots ARGS=--weigh -->"
 
 
 class Screen(NamedTuple):
@@ -85,6 +86,9 @@ def main() -> None:
         description="Screenshots of the dashboard, light and dark, desktop and phone."
     )
     parser.add_argument("--into", type=Path, default=HERE.parents[1] / "docs" / "images" / "dashboard")
+    parser.add_argument(
+        "--weigh", action="store_true", help="no pictures: fill the table of docs/dashboard.md"
+    )
     parser.add_argument("names", nargs="*", help="of screens; all by default")
     asked = parser.parse_args()
     node = shutil.which("node")
@@ -97,8 +101,8 @@ def main() -> None:
             for screen in SCREENS
             if not asked.names or screen.name in asked.names
         ]
-        subprocess.run(
-            [node, str(HERE / "screens.mjs")],
+        ran = subprocess.run(
+            [node, str(HERE / ("weights.mjs" if asked.weigh else "screens.mjs"))],
             env={
                 **os.environ,
                 "COLLECTOR": url,
@@ -106,9 +110,24 @@ def main() -> None:
                 "SCREENS": json.dumps(screens),
                 "INTO": str(asked.into),
             },
+            stdout=subprocess.PIPE if asked.weigh else None,
+            text=True,
             check=True,
             timeout=600,
         )
+    if asked.weigh:
+        fill(json.loads(ran.stdout))
+
+
+def fill(weights: list[tuple[str, int, float]]) -> None:
+    """Put (screen, bytes, milliseconds) into the page's table."""
+    page = HERE.parents[1] / "docs" / "dashboard.md"
+    before, rest = page.read_text().split(MARK)
+    rows = [f"| {name} | {size / 1000:.0f} | {ready / 1000:.2f} |" for name, size, ready in weights]
+    head = ["", "", "| page | kB transferred | seconds until it can be used |", "| --- | --- | --- |"]
+    page.write_text(
+        "\n".join([before + MARK, *head[1:], *rows, "", "<!-- end -->"]) + rest.split("<!-- end -->", 1)[1]
+    )
 
 
 if __name__ == "__main__":
