@@ -9,7 +9,7 @@ from typing import NamedTuple
 from collector import clock, connections, keys
 from collector.audience.registry import Registry
 from collector.consent import ConsentedEvent
-from collector.event import Event, encode
+from collector.event import Event
 from collector.ingest.commit import GROUP
 from collector.stream.append import Appender
 from collector.stream.read import Entry
@@ -92,9 +92,9 @@ def apply(rig: Rig) -> Callable[[Iterable[ConsentedEvent]], None]:
     def step(some: Iterable[ConsentedEvent]) -> None:
         waiting: list[list[Entry]] = [[] for _ in work]
         for sealed in some:
-            event = sealed.event
+            event = sealed.bare
             at = rig.installation.partition(event.tag, event.visitor)
-            waiting[at].append(Entry(b"%d-%d" % (started * 1000, next(numbers)), encode(event)))
+            waiting[at].append(Entry(b"%d-%d" % (started * 1000, next(numbers)), sealed.payload()))
             if len(waiting[at]) == BATCH:
                 work[at].apply(waiting[at])
                 waiting[at].clear()

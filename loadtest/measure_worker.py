@@ -104,7 +104,7 @@ def _thousands(sealed: list[ConsentedEvent]) -> Iterator[list[ConsentedEvent]]:
 
 def _check_matches(tag: str, sealed: list[ConsentedEvent]) -> None:
     matcher = Matcher({tag: [parse(rule).leaves()[0] for rule in RULES]})
-    wrong = [one for one in sealed if len(matcher.match(one.event)) != MATCHES]
+    wrong = [one for one in sealed if len(matcher.match(one.bare)) != MATCHES]
     if wrong:
         raise RuntimeError(f"{len(wrong)} events do not match {MATCHES} leaves")
 

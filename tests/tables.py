@@ -112,13 +112,16 @@ def written(document: str) -> str:
     return found[1] if found else ""
 
 
+def write(name: str, content: str, begin: str = BEGIN) -> None:
+    """Put it between the marks of a document."""
+    file = DOCS / name
+    before, _, rest = file.read_text().partition(begin)
+    file.write_text(f"{before}{begin}\n\n{content}\n\n{END}{rest.partition(END)[2]}")
+
+
 def main() -> None:
     for name, make in TABLES.items():
-        file = DOCS / name
-        document = file.read_text()
-        parts = document.partition(BEGIN)
-        rest = parts[2].partition(END)[2]
-        file.write_text(f"{parts[0]}{BEGIN}\n\n{make()}\n\n{END}{rest}")
+        write(name, make())
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ for those pages. What is read here lies side by side.
 from collections.abc import Sequence
 from socket import socket
 
-import hiredis
 import numpy as np
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import ResponseError
 
 from collector import connections
 from collector.connections import Redis
+from collector.stream.calls import pack
 
 Value = bytes | memoryview | None
 
@@ -36,7 +36,7 @@ def mget(client: Redis, groups: Sequence[Sequence[str]]) -> list[list[Value]]:
     pool = client.connection_pool
     connection = pool.get_connection()
     try:
-        connection.send_packed_command([hiredis.pack_command(("MGET", *group)) for group in groups])  # type: ignore[arg-type]
+        connection.send_packed_command([pack("MGET", *group) for group in groups])
         replies = _Replies(connection._sock, PIECE if sum(map(len, groups)) > FEW else 0)
         return [replies.values() for _ in groups]
     except BaseException:

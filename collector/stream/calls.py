@@ -128,9 +128,9 @@ class Calls:
         self, connection: Any, command: str, script: str, calls: Sequence[Call]
     ) -> tuple[list[Any], int]:
         """The answers, and how many replicas have all that the server wrote up to them (0 when nobody asks)."""
-        packed = [_pack(command, script, len(call.keys), *call.keys, *call.args) for call in calls]
+        packed = [pack(command, script, len(call.keys), *call.keys, *call.args) for call in calls]
         if self._replicas:
-            packed.append(_pack("WAIT", self._replicas, self._patience))
+            packed.append(pack("WAIT", self._replicas, self._patience))
         await connection.send_packed_command(packed)
         answers = [await _answer(connection) for _ in packed]
         reached = answers.pop() if self._replicas else 0
@@ -146,6 +146,7 @@ async def _answer(connection: Any) -> Any:
         return error
 
 
-def _pack(*parts: Any) -> bytes:
+def pack(*parts: Any) -> bytes:
+    """A command as on the wire."""
     packed: bytes = hiredis.pack_command(parts)  # hiredis' hints know tuples of one
     return packed

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from collector import connections
 from collector.embedded import Embedded
 from collector.settings import Settings, load
+from tests import tables
 from tests.conftest import Live
 from tests.journey.room import ADMIN_KEY, AUDIENCES, furnish
 from tests.journey.watched import staff, watch
@@ -121,13 +122,8 @@ def main() -> None:
 
 def fill(weights: list[tuple[str, int, float]]) -> None:
     """Put (screen, bytes, milliseconds) into the page's table."""
-    page = HERE.parents[1] / "docs" / "dashboard.md"
-    before, rest = page.read_text().split(MARK)
-    rows = [f"| {name} | {size / 1000:.0f} | {ready / 1000:.2f} |" for name, size, ready in weights]
-    head = ["", "", "| page | kB transferred | seconds until it can be used |", "| --- | --- | --- |"]
-    page.write_text(
-        "\n".join([before + MARK, *head[1:], *rows, "", "<!-- end -->"]) + rest.split("<!-- end -->", 1)[1]
-    )
+    rows = ((name, f"{size / 1000:.0f}", f"{ready / 1000:.2f}") for name, size, ready in weights)
+    tables.write("dashboard.md", tables.table(("page", "kB transferred", "seconds until it can be used"), rows), MARK)
 
 
 if __name__ == "__main__":
