@@ -1,6 +1,7 @@
 """Protocol: uvicorn's HTTP, with an end to what arrives too slowly and to headers that are too large."""
 
 import asyncio
+import weakref
 from typing import Any
 
 import orjson
@@ -143,23 +144,27 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class Direct:
-    """An Exchange on uvicorn's own state: what its receive() and send() do to it, for the whole at once."""
+    """An Exchange on uvicorn's own state: what its receive() and send() do to it, for the whole at once.
+
+    It lies in the scope that its cycle holds, so it must not hold the cycle: all that a request made would wait for
+    the collector of reference cycles, which then stops the edge for 30 ms twice a second.
+    """
 
     __slots__ = ("_cycle",)
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
+        self._cycle = weakref.ref(cycle)  # lives as long as its task, in which the endpoint runs
 
     def whole(self) -> bytes | None:
-        cycle = self._cycle
-        if cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
+        cycle = self._cycle()
+        if cycle is None or cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
             return None
         return bytes(cycle.body)
 
     def answer(self, status: int, headers: bytes, body: bytes) -> bool:
-        cycle = self._cycle
+        cycle = self._cycle()
         # A client that reads slowly is waited for, and one that is gone is none of our business: as ever.
-        if cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
+        if cycle is None or cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
             return False
         lines = [STATUS_LINE[status]]
         for name, value in cycle.default_headers:
