@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     bot_filter: bool = Field(True, description="Whether crawlers' events are dropped on the browser and pixel routes.")
     batch_events: int = Field(2_000, gt=0, description="Events that a worker applies in one script call.")
     batch_merges: int = Field(8_000, gt=0, description="Column merges in one script call (about 2 µs each in the server).")
-    poll_seconds: float = Field(0.02, gt=0, description="Pause of an idle worker between looks at its streams.")
+    poll_seconds: float = Field(0.02, gt=0, description="Least pause of a worker without a backlog between looks at its streams.")
     lease_seconds: float = Field(5.0, gt=0, description="Life of a partition's lease; a dead worker's partitions move after it.")
     max_dead_letters: int = Field(1_000, ge=0, description="Dead letters kept in a partition; a worker that would add more stops instead.")
     flush_seconds: float = Field(30.0, gt=0, description="Seconds after which waiting events are written to the archive.")

@@ -22,8 +22,8 @@ LOOK = 0.01  # seconds between looks at the size
 CONNECTIONS = 256  # so many that their pauses, not the answers, set the rate
 MODERATE = 1_000  # events a second
 STEPS = {
-    1: (1_000, 2_000, 3_000, 4_000, 6_000, 8_000, 12_000),
-    10: (5_000, 10_000, 20_000, 30_000, 40_000, 60_000),
+    1: (1_000, 2_000, 3_000, 4_000, 6_000, 8_000, 12_000, 16_000, 24_000, 32_000),
+    10: (5_000, 10_000, 20_000, 30_000, 40_000, 60_000, 90_000, 150_000),
 }
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 GRANTED = dict.fromkeys(("ad_storage", "ad_user_data", "ad_personalization"), "granted")

@@ -22,6 +22,7 @@ from collector.worker.partition import Partition
 # Partitions worked on at a time. Python computes for one of them while the others wait for Redis.
 HANDS = 3
 PATIENCE = 60.0  # seconds for a server that is starting; past them the process ends and is started again
+LONGEST_PAUSE = 0.1  # seconds between two turns without a backlog
 TURN = 0.2  # seconds that a partition with a backlog may take before the others get a look
 RENEWALS = 5  # rounds in a lease's life: four may fail before the lease is lost
 
@@ -90,8 +91,11 @@ class Worker:
             thread.start()
         try:
             while not stop.is_set():
+                began = time.monotonic()
                 if not self._turn():
-                    stop.wait(self._settings.poll_seconds)
+                    # Under load turns take longer, so batches grow: each costs the server a sync of its file.
+                    took = time.monotonic() - began
+                    stop.wait(max(self._settings.poll_seconds, min(took, LONGEST_PAUSE)))
         finally:
             stop.set()
             for thread in threads:
@@ -102,8 +106,8 @@ class Worker:
             except connections.Unavailable:
                 logger.warning("leases_left_to_expire")
 
-    def _turn(self) -> int:
-        """One look at everything; how many events were applied."""
+    def _turn(self) -> bool:
+        """One look at everything; whether more waits already."""
         try:
             self._mind_leases()
             return self.step()
@@ -112,7 +116,7 @@ class Worker:
             logger.warning("redis_unavailable", error=type(error).__name__, detail=str(error))
             self._partitions.clear()
             time.sleep(min(1.0, self._settings.lease_seconds / RENEWALS))
-            return 0
+            return False
 
     def _mind_leases(self) -> None:
         if time.monotonic() < self._next_round:
@@ -157,27 +161,28 @@ class Worker:
             if (cursor or b"0-0").decode() != partition.cursor:
                 partition.reload()
 
-    def step(self) -> int:
-        """Read and apply a batch or more of every owned partition; how many events were committed."""
+    def step(self) -> bool:
+        """Read and apply a batch or more of every owned partition; whether any has a batch more."""
         self._begin()
         cursors = {number: partition.cursor for number, partition in self._partitions.items()}
         waiting = read.many(self._client, cursors, self._settings.batch_events)
         busy = [(self._partitions[number], entries) for number, entries in waiting.items() if entries]
-        return sum(self._pool.map(self._apply, busy))
+        return any(list(self._pool.map(self._apply, busy)))
 
-    def _apply(self, work: tuple[Partition, list[read.Entry]]) -> int:
-        """Apply a batch, and what waits behind it as long as whole batches do, for a while."""
+    def _apply(self, work: tuple[Partition, list[read.Entry]]) -> bool:
+        """Apply a batch, and what waits behind it as long as whole batches do, for a while; whether more waits."""
         partition, entries = work
-        done = 0
         end = time.monotonic() + TURN
         while entries:
             start = time.perf_counter()
-            done += poison.apply(partition, entries)
+            done = poison.apply(partition, entries)
             metrics.BATCH_SECONDS.observe(time.perf_counter() - start)
             took = max(self._clock() - read.parse(entries[0].id)[0] / 1000, 0)
             metrics.FRESHNESS_SECONDS.observe(took)
             self._fresh[partition.number] = max(took, self._fresh.get(partition.number, 0))
-            if len(entries) < self._settings.batch_events or time.monotonic() > end:
-                break
+            if done == len(entries) < self._settings.batch_events:
+                return False
+            if time.monotonic() > end:
+                return True
             entries = read.after(self._client, partition.number, partition.cursor, self._settings.batch_events)
-        return done
+        return False
