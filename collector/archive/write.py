@@ -69,7 +69,9 @@ class Writer:
             keys.state(self._partition), ["archived", "erasures", "cursor"]
         )
         archived, erasures = (archived or b"0-0").decode(), int(erasures or 0)
-        left_out = dead.ids(self._client, self._partition)  # before the entries: a retry takes letter and entry away
+        left_out = dead.ids(
+            self._client, self._partition
+        )  # before the entries: a retry takes letter and entry away
         entries: list[read.Entry] = []
         reached = archived
         while len(entries) < self._settings.flush_events:

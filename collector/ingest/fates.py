@@ -126,7 +126,7 @@ def judge(submission: Submission) -> Fates:
     for raw in request["events"]:
         event_id = ""
         try:
-            if not isinstance(raw, dict):
+            if type(raw) is not dict:
                 raise Refused("bad_event")
             event_id = normalise.identifier(raw)
             if oversized and len(orjson.dumps(raw)) > settings.max_event_bytes:
@@ -144,6 +144,15 @@ class Shared:
         self._submission = submission
         self._decision = decision
         self._server = submission.source != "web"
+        self._normaliser = normalise.Normaliser(
+            tag=submission.tag.id,
+            source=submission.source,
+            now=submission.now,
+            settings=submission.settings,
+            sent_at=submission.request.get("sent_at"),
+            user_agent=submission.user_agent,
+            may_hold_nul=submission.may_hold_nul,
+        )
         self._identities: dict[str, str] = {}
         self._click_ids: dict[str, str] = {}
         self._refusal: Refused | None = None
@@ -173,21 +182,7 @@ class Shared:
         if decision.verdict == "withdrawal":
             fates.withdraw(self._event(who), decision)
             raise Refused("withdrawn")
-        event = normalise.event(
-            raw,
-            tag=it.tag.id,
-            visitor=who,
-            source=it.source,
-            now=it.now,
-            settings=it.settings,
-            sent_at=it.request.get("sent_at"),
-            event_id=event_id,
-            user_data=identities,
-            click_ids=click_ids,
-            user_agent=it.user_agent,
-            may_hold_nul=it.may_hold_nul,
-        )
-        fates.seal(event, decision)
+        fates.seal(self._normaliser.event(raw, who, event_id, identities, click_ids), decision)
         if decision.verdict == "full" and not self._server:
             fates.visitor = who
 

@@ -9,6 +9,7 @@ import orjson
 from collector.event import (
     CLICK_IDS,
     EXACT,
+    NAMES,
     SHORT,
     Event,
     Scalar,
@@ -27,64 +28,119 @@ MILLISECONDS = 1e12  # as seconds the year 33658: 13 digits are milliseconds tha
 Values = dict[str, Scalar]
 
 
-def event(
-    raw: object,
-    *,
-    tag: str,
-    visitor: str,
-    source: Source,
-    now: float,
-    settings: Settings,
-    sent_at: float | None = None,
-    event_id: str | None = None,
-    user_data: dict[str, str] | None = None,
-    click_ids: dict[str, str] | None = None,
-    user_agent: str = "",
-    may_hold_nul: bool = True,
-) -> Event:
-    """One event in its normal form. Raises outcomes.Refused.
+class Normaliser:
+    """Brings the events of one request to their normal form; what they have in common is worked out once."""
 
-    raw: the event of the wire; its user_data, click_ids and visitor are not looked at, see visitor.py.
-    visitor: in text form. now: Unix seconds of receipt. sent_at: Unix milliseconds by the sender's clock.
-    event_id: what identifier() said of raw, where it was asked already; where it said "", one is minted.
-    may_hold_nul: False when the text that raw was read from holds no NUL, which spares the search.
-    """
-    if not isinstance(raw, dict):
-        raise Refused("bad_event")
-    name = raw.get("event")
-    if not isinstance(name, str) or "\0" in name:
-        raise Refused("bad_event")
-    name = canonical_name(name)
-    if not name or _too_long(name):
-        raise Refused("bad_event")
-    given = raw.get("data")
-    if given is None:
-        given = {}
-    elif not isinstance(given, dict):
-        raise Refused("bad_data")
-    if event_id is None:
-        event_id = identifier(raw)
-    if may_hold_nul and holds_nul([given, raw.get("url"), raw.get("referrer"), raw.get("action_source")]):
-        raise Refused("bad_data")
-    values, items = data(given)
-    action_source = raw.get("action_source")
-    return Event(
-        tag=tag,
-        visitor=visitor,
-        event=name,
-        event_id=event_id or secrets.token_hex(16),
-        event_time=instant(raw.get("event_time"), source=source, now=now, sent_at=sent_at, settings=settings),
-        received_at=int(now * 1000),
-        source=source,
-        url=urls.clean(url) if isinstance(url := raw.get("url"), str) else "",
-        referrer=urls.origin(referrer) if isinstance(referrer := raw.get("referrer"), str) else "",
-        data=values,
-        line_items=items,
-        user_data=user_data or {},
-        click_ids=click_ids or {},
-        action_source=action_source[:LONGEST_NAME] if isinstance(action_source, str) else "",
-        user_agent=user_agent,
+    __slots__ = (
+        "_ahead",
+        "_behind",
+        "_may_hold_nul",
+        "_receipt",
+        "_received_at",
+        "_shift",
+        "_source",
+        "_tag",
+        "_user_agent",
     )
+
+    def __init__(
+        self,
+        *,
+        tag: str,
+        source: Source,
+        now: float,
+        settings: Settings,
+        sent_at: float | None = None,
+        user_agent: str = "",
+        may_hold_nul: bool = True,
+    ) -> None:
+        """now: Unix seconds of receipt. sent_at: Unix milliseconds by the sender's clock.
+
+        may_hold_nul: False when the text that the events were read from holds no NUL, which spares the search.
+        """
+        self._tag, self._source, self._user_agent = tag, source, user_agent
+        self._may_hold_nul = may_hold_nul
+        self._receipt, self._received_at = int(now), int(now * 1000)
+        # The sender's clock may be wrong but can tell how long ago an event was: receipt less that is its time.
+        self._shift = 0.0 if sent_at is None else now - sent_at / 1000
+        self._ahead = 0 if source == "import" else settings.future_tolerance
+        self._behind = settings.browser_max_age if source == "web" else math.inf
+
+    def event(
+        self,
+        raw: dict[str, Any],
+        visitor: str,
+        event_id: str,
+        user_data: dict[str, str],
+        click_ids: dict[str, str],
+    ) -> Event:
+        """One event in its normal form. Raises outcomes.Refused.
+
+        raw: the event of the wire; its user_data, click_ids and visitor are not looked at, see visitor.py.
+        visitor: in text form. event_id: what identifier() said of raw; where it said "", one is minted.
+        """
+        name = raw.get("event")
+        if type(name) is not str:
+            raise Refused("bad_event")
+        if name not in NAMES:
+            name = _unusual_name(name)
+        given = raw.get("data")
+        if given is None:
+            given = {}
+        elif type(given) is not dict:
+            raise Refused("bad_data")
+        url, referrer, action_source = raw.get("url"), raw.get("referrer"), raw.get("action_source")
+        if self._may_hold_nul and holds_nul([given, url, referrer, action_source]):
+            raise Refused("bad_data")
+        data = _values(given)
+        items: list[Values] = []
+        if "line_items" in given:
+            items = _line_items(given["line_items"])
+            data.pop("line_items", None)
+        data.pop("event_id", None)
+        return Event(
+            tag=self._tag,
+            visitor=visitor,
+            event=name,
+            event_id=event_id or secrets.token_hex(16),
+            event_time=self._time(raw.get("event_time")),
+            received_at=self._received_at,
+            source=self._source,
+            url=urls.clean(url) if type(url) is str else "",
+            referrer=urls.origin(referrer) if type(referrer) is str else "",
+            data=data,
+            line_items=items,
+            user_data=user_data,
+            click_ids=click_ids,
+            action_source=action_source[:LONGEST_NAME] if type(action_source) is str else "",
+            user_agent=self._user_agent,
+        )
+
+    def _time(self, given: object) -> int:
+        """The event's time in whole Unix seconds. Raises Refused("bad_time") or ("too_old")."""
+        receipt = self._receipt
+        if given is None:
+            if self._source == "import":
+                raise Refused("bad_time")
+            return receipt
+        if type(given) is str:
+            given = scalar(given)  # pages send numbers as text
+        if (type(given) is not int and type(given) is not float) or not 0 <= given < MILLISECONDS:
+            raise Refused("bad_time")
+        corrected = math.floor(given + self._shift)
+        if corrected < 0 or corrected - receipt > self._ahead:
+            raise Refused("bad_time")
+        if receipt - corrected > self._behind:
+            raise Refused("too_old")
+        return min(corrected, receipt)
+
+
+def _unusual_name(name: str) -> str:
+    """The canonical form of a name that is none of the listed ones as it is. Raises Refused("bad_event")."""
+    name = canonical_name(name)
+    if not name or "\0" in name or _too_long(name):
+        raise Refused("bad_event")
+    return name
 
 
 def identifier(raw: dict[str, Any]) -> str:
@@ -93,6 +149,8 @@ def identifier(raw: dict[str, Any]) -> str:
     Raises Refused("bad_event_id").
     """
     given = raw.get("event_id")
+    if type(given) is str and 0 < len(given) <= LONGEST_NAME and given.isascii() and "\0" not in given:
+        return given  # as nearly all are
     if given is None or given == "":
         inside = raw.get("data")
         given = inside.get("event_id") if isinstance(inside, dict) else None
@@ -109,51 +167,16 @@ def _too_long(name: str) -> bool:
     return len(name) > LONGEST_NAME or (not name.isascii() and len(name.encode()) > LONGEST_NAME)
 
 
-def instant(given: object, *, source: Source, now: float, sent_at: float | None, settings: Settings) -> int:
-    """The event's time in whole Unix seconds. Raises Refused("bad_time") or ("too_old").
-
-    The sender's clock may be wrong but can tell how long ago the event was: receipt less that is its time.
-    """
-    receipt = int(now)
-    if given is None:
-        if source == "import":
-            raise Refused("bad_time")
-        return receipt
-    if isinstance(given, str):
-        given = scalar(given)  # pages send numbers as text
-    if (type(given) is not int and type(given) is not float) or not 0 <= given < MILLISECONDS:
-        raise Refused("bad_time")
-    corrected = math.floor(given if sent_at is None else given + (now - sent_at / 1000))
-    ahead = corrected - receipt
-    if corrected < 0 or ahead > settings.future_tolerance or (ahead > 0 and source == "import"):
-        raise Refused("bad_time")
-    if source == "web" and -ahead > settings.browser_max_age:
-        raise Refused("too_old")
-    return min(corrected, receipt)
+def _line_items(listed: object) -> list[Values]:
+    """Those that say anything; some pages send the only one as it is."""
+    items = listed if isinstance(listed, list) else [listed]
+    return [inside for item in items if isinstance(item, dict) and (inside := _values(item))]
 
 
-def data(given: dict[str, Any]) -> tuple[Values, list[Values]]:
-    """Event data: the values at its top, and the line items."""
-    items: list[Values] = []
-    if "line_items" in given:
-        listed = given["line_items"]
-        for item in (
-            listed if isinstance(listed, list) else [listed]
-        ):  # some pages send the only item as it is
-            if isinstance(item, dict) and (inside := _values(item)):
-                items.append(inside)
-    return _values(given, _APART), items
-
-
-_APART = ("line_items", "event_id")
-
-
-def _values(given: dict[str, Any], apart: tuple[str, ...] = ()) -> Values:
+def _values(given: dict[str, Any]) -> Values:
     """The values that have a normal form, in it. Half of an event's time at the edge, hence by type first."""
     values: Values = {}
     for key, value in given.items():
-        if key in apart:
-            continue
         kind = type(value)
         if kind is str and len(value) <= SHORT:
             values[key] = known_text(value)
@@ -161,7 +184,9 @@ def _values(given: dict[str, Any], apart: tuple[str, ...] = ()) -> Values:
             values[key] = int(value) if value.is_integer() else value
         elif kind is int and -EXACT < value < EXACT:
             values[key] = value
-        elif (normal := _normal(value)) is not None:
+        elif (
+            key != "line_items" and (normal := _normal(value)) is not None
+        ):  # which are not nested in themselves
             values[key] = normal
     return values
 

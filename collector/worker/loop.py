@@ -81,7 +81,9 @@ class Worker:
         self._fresh: dict[int, float] = {}  # partition → seconds, of what was applied since it was told last
         self._pool = ThreadPoolExecutor(HANDS, "apply")
         self.keepers = [
-            Keeper(client, installation, settings, now, [chore for chore in chores.TABLE if chore.slow is slow])
+            Keeper(
+                client, installation, settings, now, [chore for chore in chores.TABLE if chore.slow is slow]
+            )
             for slow in (False, True)
         ]
 
@@ -142,7 +144,9 @@ class Worker:
         if fresh:
             now = int(self._clock())
             told = {str(number): orjson.dumps([now, round(took, 3)]) for number, took in fresh.items()}
-            scripts.drained(self._client, "HSET", keys.FRESH, *(part for pair in told.items() for part in pair))
+            scripts.drained(
+                self._client, "HSET", keys.FRESH, *(part for pair in told.items() for part in pair)
+            )
 
     def _begin(self) -> None:
         for number in self._leases.owned - set(self._partitions):
@@ -184,5 +188,7 @@ class Worker:
                 return False
             if time.monotonic() > end:
                 return True
-            entries = read.after(self._client, partition.number, partition.cursor, self._settings.batch_events)
+            entries = read.after(
+                self._client, partition.number, partition.cursor, self._settings.batch_events
+            )
         return False

@@ -45,14 +45,13 @@ def test_a_request_leaves_nothing_to_the_collector_of_cycles(redis: Redis, setti
     async def main() -> int:
         client = connections.open_async(settings, timeout=10)
         edge = Edge(settings, installation, client, spool=None)
-        config = uvicorn.Config(
-            build(edge, client, installation, Part.EDGE), http=bounded(settings), ws="none", log_config=None
-        )
+        app, protocol = build(edge, client, installation, Part.EDGE), bounded(settings)
+        config = uvicorn.Config(app, ws="none", log_config=None)
         config.load()
         state = ServerState()
         async with edge.running():
             server = await asyncio.get_running_loop().create_server(
-                lambda: config.http_protocol_class(config, state, {}), "127.0.0.1", 0
+                lambda: protocol(config, state, {}), "127.0.0.1", 0
             )
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             await ask(reader, writer, range(20))  # what is made once is made
