@@ -17,6 +17,7 @@ from collector.embedded import Embedded
 from collector.settings import Settings, load
 from tests import tables
 from tests.conftest import Live
+from tests.journey.crowd import gather
 from tests.journey.room import ADMIN_KEY, AUDIENCES, furnish
 from tests.journey.watched import staff, watch
 
@@ -51,12 +52,14 @@ SCREENS = (
     Screen("account", "/account"),
     Screen("missing", "/nowhere"),
 )
-"""In this order: before the first person is made, the first run can be seen. {audience} is the room's first."""
+"""In this order: before the first person is made, the first run can be seen. {audience} is one of the room's."""
 
 
 @contextlib.contextmanager
-def furnished() -> Iterator[tuple[str, str]]:
-    """The URL of a collector with a room of audiences, on a server of its own, and the first of these."""
+def furnished(*, crowded: bool) -> Iterator[tuple[str, str]]:
+    """The URL of a collector with a room of audiences, on a server of its own, and one of these; crowded: a thousand
+    more, over ten million visitors, and one of those.
+    """
     with (
         tempfile.TemporaryDirectory() as folder,
         Embedded(Settings(data_dir=Path(folder) / "server")) as server,
@@ -67,6 +70,8 @@ def furnished() -> Iterator[tuple[str, str]]:
             watch(parts, shop)
             staff(client, parts.now)
             first = next(each.id for each in parts.registry.all() if each.name == AUDIENCES[0][0])
+            if crowded:
+                first = gather(parts, shop)
         environment = {
             "COLLECTOR_REDIS_URL": server.url,
             "COLLECTOR_DATA_DIR": str(settings.data_dir),
@@ -96,7 +101,7 @@ def main() -> None:
     if node is None:
         sys.exit("Screenshots need Node ≥ 20. Mend: install it from https://nodejs.org.")
     asked.into.mkdir(parents=True, exist_ok=True)
-    with furnished() as (url, audience):
+    with furnished(crowded=asked.weigh) as (url, audience):
         screens = [
             screen._replace(path=screen.path.format(audience=audience))._asdict()
             for screen in SCREENS

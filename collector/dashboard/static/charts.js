@@ -16,6 +16,9 @@ const axis = (values, more = {}) => ({
   font: '12px system-ui, sans-serif', values, ...more,
 });
 
+// As wide as the longest label: audiences of millions would be cut off.
+const wide = (_, labels) => 22 + 7 * Math.max(4, ...(labels ?? []).map((label) => label.length));
+
 const draw = (place, data, { x, marks, time = false, ...more }) => {
   const size = () => ({ width: place.clientWidth, height: place.clientHeight });
   const chart = new uPlot({
@@ -23,7 +26,7 @@ const draw = (place, data, { x, marks, time = false, ...more }) => {
     legend: { show: false },
     cursor: { y: false, points: { size: 9, fill: () => paint('--accent'), stroke: () => paint('--card') } },
     scales: { x: { time }, y: { range: (_, low, high) => [0, Math.max(1, high * 1.08)] } },
-    axes: [axis(x), axis((_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? number.format(tick) : '')), { size: 64 })],
+    axes: [axis(x), axis((_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? number.format(tick) : '')), { size: wide })],
     series: [{}, {
       stroke: () => paint('--accent'), width: 2, points: { show: false },
       fill: () => paint('--accent').replace(/rgb\((.*)\)/, 'rgba($1, .09)'),
