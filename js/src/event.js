@@ -3,7 +3,7 @@
 import { randomHex } from './random.js';
 import { pageOf } from './route.js';
 
-const KEPT = /^(epik|(fb|g|tt)clid|li_fat_id|msclkid|utm_[a-z_]{1,20})$/;
+const KEPT = /^(epik|(fb|g|tt)clid|li_fat_id|msclkid|utm_\w+)$/;
 
 /**
  * What an advertisement left in the address, into the click ids of ad platforms and the campaign's words.

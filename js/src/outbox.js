@@ -65,7 +65,7 @@ export const openOutbox = (url, tell) => {
     const text = JSON.stringify({ ...body, sent_at: Date.now() }); // by the clock that also timed the events
     flying += text.length;
     let outcome = 'retry'; // of all events for which the collector has no result of their own
-    let reason = 'no connection';
+    let reason = 'unavailable';
     /** @type {any} */
     let after;
     /** @type {Result[] | undefined} */

@@ -1,16 +1,16 @@
 /** One page's dealings with a collector: takes commands, holds events, hands over what consent lets go. */
 
 import { decide, DROP, FULL, HOLD } from './consent.js';
-import { openAlarm } from './alarm.js';
 import { openChoice, strictest } from './choice.js';
-import { readCampaign, shapeEvent } from './event.js';
-import { hashed } from './identity.js';
-import { BODY_LIMIT, openOutbox } from './outbox.js';
+import { openAlarm } from './alarm.js';
 import { openPlatforms } from './platforms.js';
 import { pageOf, watchRoute } from './route.js';
-import { safely } from './safely.js';
-import { browserSignals } from './signals.js';
 import { forgetVisitor, visitorId } from './visitor.js';
+import { BODY_LIMIT, openOutbox } from './outbox.js';
+import { safely } from './safely.js';
+import { hashed } from './identity.js';
+import { readCampaign, shapeEvent } from './event.js';
+import { browserSignals } from './signals.js';
 
 const MOST_HELD = 1000; // a page that tracks every scroll must not fill the memory while a banner stays unanswered
 const LOOK = 1000; // milliseconds between looks for a consent platform that came late, while events are held
@@ -47,7 +47,7 @@ export const openSession = (collector) => {
   let automatic; // without a call of the page's own
   /** @type {string[]} */
   const notes = [];
-  let loud = /[?&]collector_debug/.test(location.search);
+  let loud = /collector_debug/.test(location.search);
 
   /** @param {string} line */
   const print = (line) => console.info('[collector]', line);
@@ -72,8 +72,7 @@ export const openSession = (collector) => {
   /** Once this tick's commands are heard. Not by name: the page's `Promise` may be anybody's. */
   const later = async () => {
     await 0;
-    await hashing;
-    flush();
+    hashing.then(flush, flush); // also after a value that cannot be read as text
   };
 
   const voices = [later, later, later].map(openChoice); // 0: collect('consent'), 1: gtag('consent'), 2: setconsent
@@ -226,7 +225,7 @@ export const openSession = (collector) => {
         optout: outbox.honoured,
         held: held.length,
         queued: outbox.unsent(),
-        notes: [...notes],
+        notes,
       });
     },
     debug() {

@@ -41,9 +41,9 @@ const write = (id) =>
 export const visitorId = (keep) => {
   let id = read() || passing;
   if (keep) {
-    id ||= randomHex();
     if (!(renewed && read())) {
-      forgetVisitor();
+      if (id) forgetVisitor();
+      else id = randomHex();
       write(id);
     }
     renewed = true;

@@ -8,7 +8,7 @@ import test, { after, before } from 'node:test';
 import { fillCosts } from '../../tables.js';
 import { openStage, TAG } from './stage.js';
 
-const LOADS = 3;
+const LOADS = 8;
 const SLOWER = 4; // a mid-range phone, as audits throttle for it
 const MOST = 4; // times the bare script: measured 2.7, and half as much again
 

@@ -158,6 +158,14 @@ test('callbacks that throw hurt nobody', async () => {
   assert.deepEqual(page.errors, []);
 });
 
+test('an address that is no text hurts nobody: events go without it', async () => {
+  const page = await open({ last: "collect('set', { em: Object.create(null) }); collect('track', 'lead')" });
+  await stage.eventsOf(3);
+  assert.deepEqual(names(), ['pagevisit', 'addtocart', 'lead']);
+  assert.ok(stage.bodies().every(({ user_data }) => user_data.em === undefined));
+  assert.deepEqual(page.errors, []);
+});
+
 test('nothing moves: no layout shift, nothing added that is seen', async () => {
   const page = await open({
     first: `window.shifts = []; new PerformanceObserver((list) => shifts.push(...list.getEntries())).observe({ type: 'layout-shift', buffered: true });`,
