@@ -2,21 +2,25 @@
 
 import json
 import os
+import re
+import shlex
 import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.docker.compose import CHROME, ORIGIN, Compose, Shopper, engine, eventually
+from tests.docker.compose import CHROME, ORIGIN, ROOT, Compose, Shopper, engine, eventually
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.skipif(not os.environ.get("COLLECTOR_DOCKER_TEST"), reason="make docker-test runs it"),
 ]
+OPERATE = ROOT / "docs" / "operate.md"
 # The event ids in the files that the manifests list; a file beside them was replaced, or never put in force.
 IDS = """
 import duckdb, redis, sys
@@ -145,6 +149,69 @@ def test_nothing_acknowledged_is_lost_through_scaling_crashes_and_a_new_start(co
     assert not [event for event in shopper.acknowledged if archived[event] > 1], "an event was archived twice"
     findings = json.loads(compose.admin("doctor", "--json"))
     assert not [finding for finding in findings if finding["state"] == "fail"], findings
+
+
+def test_a_backup_is_made_and_restored_by_the_lines_of_operate_md(compose: Compose, tmp_path: Path) -> None:
+    tag = json.loads(compose.admin("tag", "create", "Kept", "--origin", ORIGIN, "--json"))["tag"]
+    key = compose.run("exec", "-T", "serve", "cat", "/data/admin.key").strip()
+    tmp_path.chmod(0o777)  # the page has the folder owned by the containers' user
+    for folder in tmp_path.parents[:3]:  # pytest's own are for their owner alone
+        folder.chmod(folder.stat().st_mode | 0o011)
+    with (
+        compose.client(Authorization=f"Bearer {key}") as marketer,
+        compose.client(Origin=ORIGIN, **{"User-Agent": CHROME}) as browser,
+    ):
+        rule = {"event": "addtocart"}
+        made = marketer.post("/v1/audiences", json={"tag": tag, "name": "Kept", "rule": rule})
+        size = f"/v1/audiences/{made.raise_for_status().json()['id']}/size"
+
+        def members() -> int:
+            answer = marketer.get(size)
+            return int(answer.json().get("size", -1)) if answer.status_code == 200 else -1
+
+        shopper = Shopper(browser, tag)
+        shopper.start()
+        shopper.await_progress(20)
+        shopper.stop()
+        kept = len(set(shopper.acknowledged.values()))
+        eventually(lambda: members() == kept, f"{kept} visitors are counted")
+        (backup,) = _lines("admin backup /backups/monday")
+        _follow(compose, backup, tmp_path)
+        later = Shopper(browser, tag)
+        later.acknowledged = {str(n): f"{n:032x}" for n in range(2 * kept)}  # so that its visitors are others
+        later.start()
+        later.await_progress(20)
+        later.stop()
+        eventually(lambda: members() > kept, "more are counted after the backup")
+        *restore, clear = _lines("recovery restore /backups/monday")
+        for line in restore:
+            _follow(compose, line, tmp_path)
+        compose.up()
+        eventually(lambda: members() == kept, f"the {kept} of the backup are counted again", 60)
+        _follow(compose, clear, tmp_path)
+    findings = json.loads(compose.admin("doctor", "--json"))
+    assert not [finding for finding in findings if finding["state"] == "fail"], findings
+
+
+def _lines(about: str) -> list[str]:
+    """The lines for a shell in docs/operate.md: the one that says `about`, or the block it is in if it restores."""
+    blocks = re.findall(r"(?:^    .+\n)+", OPERATE.read_text(), re.MULTILINE)
+    (block,) = [block for block in blocks if about in block]
+    lines = [line.strip() for line in block.splitlines()]
+    return (
+        lines
+        if "restore" in about
+        else [line for line in lines if line.startswith("docker compose") and about in line]
+    )
+
+
+def _follow(compose: Compose, line: str, backups: Path) -> None:
+    """Do what a line of the page says, with this folder for its own, and no terminal."""
+    for command in line.replace("/srv/backups", str(backups)).split(" && docker compose "):
+        words = shlex.split(command.removeprefix("docker compose "))
+        if words[0] in ("run", "exec"):
+            words.insert(1, "-T")
+        compose.run(*words)
 
 
 def _live_dangerously(compose: Compose, shopper: Shopper) -> None:

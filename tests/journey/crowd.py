@@ -29,7 +29,9 @@ def gather(parts: Parts, shop: str) -> str:
         }
         audience = parts.registry.create(shop, f"Shelf {shelf}, {days} days, no. {number}", "", rule)
     parts.work()
-    leaves = {leaf.id for each in parts.registry.all() for leaf in each.parsed().leaves() if "Shelf" in each.name}
+    leaves = {
+        leaf.id for each in parts.registry.all() for leaf in each.parsed().leaves() if "Shelf" in each.name
+    }
     random = np.random.default_rng(1)
     tenant = keys.tenant(0, shop)
     for leaf in sorted(leaves):
