@@ -24,6 +24,7 @@ LAG_WARN, LAG_FAIL = 60.0, 600.0  # seconds; a worker is within one or two
 SKEW_WARN, SKEW_FAIL = 2.0, 60.0  # seconds; event_time is clamped to the edge's clock, so skew moves events
 DISK_WARN, DISK_FAIL = 0.10, 0.03  # shares; at a full disk Redis stops under appendfsync always (FACTS)
 READ = 4 << 30  # bytes of archive that are read for their checksums, in a few seconds
+PARTITION = "partition "  # and its number: the check of its lag
 HEARTBEAT = 30.0  # seconds without a sign after which a worker does not count
 COLOURS: dict[State, str] = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -46,12 +47,23 @@ def doctor(
     if as_json:
         typer.echo(orjson.dumps([finding._asdict() for finding in findings], option=orjson.OPT_INDENT_2))
     else:
-        for finding in findings:
+        for finding in _brief(findings):
             mend = f" Mend: {finding.mend}" if finding.mend else ""
             state = typer.style(f"{finding.state:<4}", fg=COLOURS[finding.state])
             typer.echo(f"{state}  {finding.check}: {finding.found}.{mend}")
     if any(finding.state == "fail" for finding in findings):
         raise typer.Exit(1)
+
+
+def _brief(findings: list[Finding]) -> Iterator[Finding]:
+    """For people: the partitions that keep up as one finding, before those that do not."""
+    of_partitions = [finding for finding in findings if finding.check.startswith(PARTITION)]
+    well = [finding for finding in of_partitions if finding.state == "ok"]
+    for finding in findings:
+        if well and finding is of_partitions[0]:
+            yield Finding("lag", "ok", f"{len(well)} of {len(of_partitions)} partitions keep up")
+        if finding not in well:
+            yield finding
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -252,7 +264,7 @@ def _waiting(
 def lag(partition: int, waiting: tuple[int, float], length: int) -> Finding:
     """The finding for a partition with so many entries waiting, the oldest so old, of a stream so long."""
     count, age = waiting
-    check = f"partition {partition:02d}"
+    check = f"{PARTITION}{partition:02d}"
     if not count:
         return Finding(check, "ok", f"no lag, {length:,} in the stream")
     shown = f"{count:,}{' or more' if count == LAG_LOOK else ''}"

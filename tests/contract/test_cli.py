@@ -134,6 +134,8 @@ def test_the_doctor_counts_what_lies_behind_a_cursor(settings: Settings, redis: 
     found = findings(settings, redis)["partition 03"]
     assert found.state == "fail"
     assert found.found.startswith("3 behind, the oldest for 3,6")
+    told = collector("doctor", redis_url=settings.redis_url, data_dir=settings.data_dir).stdout
+    assert "lag: 15 of 16 partitions keep up." in told and told.count("partition 0") == 1
     redis.hset(keys.state(3), "cursor", f"{old}-4")
     assert findings(settings, redis)["partition 03"].state == "ok"
 
