@@ -144,7 +144,7 @@ class Settings(BaseSettings):
         30.0, gt=0, description="Seconds after which waiting events are written to the archive."
     )
     flush_events: int = Field(
-        100_000, gt=0, description="Waiting events of a partition that are written to the archive at once."
+        20_000, gt=0, description="Waiting events of a partition that are written to the archive at once."
     )
     compact_files: int = Field(
         24, gt=1, description="Small archive files of a tag in a partition that are merged into one."
