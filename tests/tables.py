@@ -69,10 +69,19 @@ def consent() -> str:
 
 
 def faults() -> str:
-    """The rows of the newest results of `make faults`."""
-    results = max((DOCS.parent / "loadtest" / "results").glob("*-faults.md"))
-    rows = "\n".join(line for line in results.read_text().splitlines() if line.startswith("|"))
-    return f"From [{results.name}](../loadtest/results/{results.name}):\n\n{rows}"
+    """The newest row of each fault in the results of `make faults`, which some of may have been run on another day."""
+    head: list[str] = []
+    newest: dict[str, str] = {}  # promise and fault → row, its day before its time
+    pages = sorted((DOCS.parent / "loadtest" / "results").glob("*-faults.md"))
+    for page in pages:
+        lines = [line for line in page.read_text().splitlines() if line.startswith("|")]
+        head = lines[:2]
+        for line in lines[2:]:
+            promise, fault, *figures, at = line.strip("| ").split(" | ")
+            newest[f"{promise} | {fault}"] = " | ".join([*figures, f"{page.name[5:10]} {at}"])
+    rows = "\n".join([*head, *(f"| {key} | {row} |" for key, row in sorted(newest.items()))])
+    names = ", ".join(f"[{page.name}](../loadtest/results/{page.name})" for page in pages)
+    return f"From {names}:\n\n{rows}"
 
 
 def commands() -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.account import Account
 from tests.faults.conftest import Plants, Tried, only_long, rounds
-from tests.faults.plant import PARTITIONS, Plant, Unit, until
+from tests.faults.plant import PARTITIONS, Edge, Plant, Unit, until
 
 TAKEOVER = 10.0  # seconds: what a dead worker's partitions may wait
 
@@ -71,6 +71,42 @@ def test_a_dead_workers_partitions_are_taken_over(plants: Plants, tried: Tried) 
         times,
         closed,
         f"slowest {slowest:.1f} s",
+    )
+
+
+@pytest.mark.timeout(900)
+def test_replicas_come_and_go(plants: Plants, tried: Tried) -> None:
+    """One edge and one worker, then four of each, then one again, with the lease as it comes."""
+    plant, times = plants(lease_seconds=5), rounds(1, 10)
+    edges, workers = [plant.edge().await_ready()], [plant.worker()]
+    account = Account(plant, edges, pause=0.05)
+    edge_units, worker_units = [plant.edge().unit for _ in range(3)], [plant.worker() for _ in range(3)]
+    slowest = 0.0
+    for number in range(times):
+        if number:
+            for unit in (*edge_units, *worker_units):
+                unit.start()
+        edges += [Edge(unit).await_ready() for unit in edge_units]
+        until(lambda: plant.client.zcard("{c}:workers") == 4, "four workers have signed in")
+        slowest = max(
+            slowest, until(lambda: all(map(plant.owns, (*workers, *worker_units))), "each has its share")
+        )
+        account.load.await_acknowledged(100)
+        del edges[1:]
+        for unit in (*edge_units, *worker_units):
+            assert unit.stop() == 0, unit.text
+        slowest = max(
+            slowest, until(partial(plant.all_owned_without, *worker_units), "the first has all again")
+        )
+        account.load.await_acknowledged()
+    assert slowest <= TAKEOVER
+    closed = account.close()
+    tried(
+        "Replicas come and go",
+        "edges and workers from one to four and back to one, under load",
+        times,
+        closed,
+        f"leases shared anew in {slowest:.1f} s at most",
     )
 
 
