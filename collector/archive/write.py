@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 
@@ -82,17 +81,16 @@ class Writer:
             reached = page[-1].id.decode()
         if not entries:
             return 0
-        events = [
-            (*read.parse(entry.id), event)
-            for entry in entries
-            if entry.id not in left_out and (event := read.decode(entry))
-        ]
-        events.sort(key=lambda row: row[2].tag)  # stable: by id within a tag
+        of_tags: dict[str, list[Entry]] = {}
+        for entry, event in zip(entries, read.decode_whole(entries), strict=True):
+            if event is not None and entry.id not in left_out:
+                ms, _, seq = entry.id.partition(b"-")
+                of_tags.setdefault(event.tag, []).append((int(ms), int(seq), event))
         if self._consents.reached != archived:
             self._consents.forget_all()
         files = []
-        for tag, group in groupby(events, key=lambda row: row[2].tag):
-            file = self._archive(tag, list(group), reached)
+        for tag, some in of_tags.items():
+            file = self._archive(tag, some, reached)
             if file:
                 files.append((tag, file))
         if not self.manifest.flush(archived, erasures, reached, files):
@@ -188,7 +186,7 @@ class Writer:
         path = self.manifest.path(tag, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        pq.write_table(table, partial, compression="zstd")
+        pq.write_table(table, partial, compression="zstd", use_dictionary=rows.REPEATED)
         disk.settle(partial, path)
         oldest, newest = pc.min(table["event_time"]).as_py(), pc.max(table["event_time"]).as_py()
         size, crc = path.stat().st_size, checksum(path)
