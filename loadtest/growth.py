@@ -7,20 +7,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from collector import clock
 from collector.audience.registry import Registry
 from collector.audience.rules import parse
 from collector.audience.sizes import Question, Sizes
-from loadtest.load import rows
 from loadtest.measure_memory import apply, memory
 from loadtest.measure_sizes import milliseconds
 from loadtest.measure_worker import append, work_off
 from loadtest.plot import svg
 from loadtest.report import RESULTS, machine
 from loadtest.rig import SECOND, Api, Rig, server_name
-from loadtest.traffic import RULES, events
+from loadtest.traffic import events, rules
 
 VISITORS = (10_000, 100_000, 1_000_000, 10_000_000)
 AUDIENCES = (1, 10, 20, 100, 1_000)
@@ -108,8 +107,7 @@ def audiences(counts: tuple[int, ...], total: int) -> Iterator[Curves]:
             before, file = memory(rig), _file(rig)
             append(rig, sealed)
             stream, appended = memory(rig).used - before.used, _file(rig)
-            done = work_off(rig, total)
-            rows(rig.settings, rig.tag.id)  # waits until all is archived
+            done = work_off(rig, total, archived=True)
             _, url = rig.serve("--only", "query")
             api = Api(url)
             path = f"/v1/audiences?tag={rig.tag.id}&limit={LISTED}"
@@ -137,15 +135,6 @@ def audiences(counts: tuple[int, ...], total: int) -> Iterator[Curves]:
             "list": ("milliseconds for the list with all sizes", ("list_warm_ms",)),
         },
     )
-
-
-def rules(count: int) -> list[dict[str, Any]]:
-    """The benchmark's conditions, and beyond them pages and products that nobody comes to."""
-    others = (
-        {"url": {"contains": f"/shelf-{n}/"}} if n % 2 else {"event_data": {"product_category": f"x{n}"}}
-        for n in range(count)
-    )
-    return [*RULES, *others][:count]
 
 
 def _file(rig: Rig) -> int:

@@ -20,6 +20,16 @@ RULES: list[dict[str, Any]] = [
 ]
 MATCHES = 3  # a category, a shelf and a price; nobody visits the sale
 
+
+def rules(count: int) -> list[dict[str, Any]]:
+    """The twenty conditions, or the first of them, and beyond them pages and products that nobody comes to."""
+    others = (
+        {"url": {"contains": f"/shelf-{n}/"}} if n % 2 else {"event_data": {"product_category": f"x{n}"}}
+        for n in range(count)
+    )
+    return [*RULES, *others][:count]
+
+
 GRANTED = decide(
     Signals(consent=dict.fromkeys(("ad_storage", "ad_user_data", "ad_personalization"), "granted")), "opt_in"
 )

@@ -96,13 +96,13 @@ def table(entries: Sequence[tuple[int, int, StreamedEvent]], mark: Callable[[str
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
-def _array(values: list[Any] | None, length: int, kind: pa.DataType) -> pa.Array:
-    """None: nothing but nulls. Most columns of a shop hold one value all over: converting each takes five times as long."""
+def _array(values: list[Any] | None, length: int, kind: Any) -> Any:
+    """A column; None: nothing but nulls. Many hold one value all over, and each to convert takes five times as long."""
     if not values:
         return pa.nulls(length, kind)
-    if values.count(values[0]) == length:
-        return pa.nulls(length, kind) if values[0] is None else pa.repeat(pa.scalar(values[0], kind), length)
-    return pa.array(values, kind)
+    if values.count(values[0]) < length:
+        return pa.array(values, kind)
+    return pa.repeat(pa.scalar(values[0], kind), length)
 
 
 def key_text(key: str) -> str:

@@ -186,7 +186,8 @@ class Writer:
         path = self.manifest.path(tag, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        pq.write_table(table, partial, compression="zstd", use_dictionary=rows.REPEATED)
+        repeated: Any = rows.REPEATED  # the stubs know a bool
+        pq.write_table(table, partial, compression="zstd", use_dictionary=repeated)
         disk.settle(partial, path)
         oldest, newest = pc.min(table["event_time"]).as_py(), pc.max(table["event_time"]).as_py()
         size, crc = path.stat().st_size, checksum(path)
