@@ -23,6 +23,19 @@ from collector.stream.partitions import Installation
 from collector.tags import TagCache
 
 
+LAST_WORDS = 3.0  # seconds that a chore has to end, before it is told again
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel chores until they have ended: redis-py may turn a cancellation into an error that a chore survives."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=LAST_WORDS)
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class Edge:
     """The parts of one edge process. They ask Redis when they are used, not when they are made.
 
@@ -77,8 +90,6 @@ class Edge:
             yield
         finally:
             await self.committer.drain()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
             if self.spool is not None:
                 await self.spool.close()
