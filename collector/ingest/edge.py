@@ -22,7 +22,6 @@ from collector.stream.append import Appender
 from collector.stream.partitions import Installation
 from collector.tags import TagCache
 
-
 LAST_WORDS = 3.0  # seconds that a chore has to end, before it is told again
 
 
