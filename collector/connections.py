@@ -299,9 +299,7 @@ def check_server(client: Redis, settings: Settings) -> None:
 
 def _check(client: Redis, settings: Settings) -> None:
     info: dict[str, Any] = client.info()
-    if info.get(
-        "loading"
-    ):  # meanwhile it says that it keeps no file, and the next answer may be of a later moment
+    if info.get("loading"):  # meanwhile it says that it keeps no file, and the next answer may be of a later moment
         raise redis.BusyLoadingError("Redis is loading its data.")
     major = int(str(info["redis_version"]).split(".")[0])
     if major < 7:

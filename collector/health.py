@@ -113,7 +113,9 @@ def add(client: Redis, tag: str, fates: Mapping[tuple[str, str], int], now: floa
     pipeline.execute()
 
 
-def daily(client: Redis, tag: str, now: float) -> list[tuple[int, Counter[tuple[str, str]], dict[str, int]]]:
+def daily(
+    client: Redis, tag: str, now: float
+) -> list[tuple[int, Counter[tuple[str, str]], dict[str, int]]]:
     """(Unix day, events by outcome and reason, last second of each event name) of each day kept, oldest first."""
     today = int(now) // DAY
     days = range(today - KEPT_DAYS + 1, today + 1)

@@ -6,9 +6,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-SECRETS = Path(
-    "/run/secrets"
-)  # where Docker and Kubernetes put files; one named like a setting is that setting
+SECRETS = Path("/run/secrets")  # where Docker and Kubernetes put files; one named like a setting is that setting
 
 
 class BadSetup(Exception):
@@ -20,171 +18,60 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="COLLECTOR_", frozen=True, extra="ignore")
 
-    redis_url: str = Field(
-        "",
-        repr=False,
-        description="The server: redis://, rediss:// or unix://; redis+cluster:// and redis+sentinel:// name several. Empty: the one in data_dir.",
-    )
-    data_dir: Path = Field(
-        Path("data"), description="Folder of the embedded server, the archive and the spool."
-    )
-    archive_dir: Path | None = Field(
-        None, description="Folder of the Parquet archive. Empty: data_dir/archive."
-    )
+    redis_url: str = Field("", repr=False, description="The server: redis://, rediss:// or unix://; redis+cluster:// and redis+sentinel:// name several. Empty: the one in data_dir.")
+    data_dir: Path = Field(Path("data"), description="Folder of the embedded server, the archive and the spool.")
+    archive_dir: Path | None = Field(None, description="Folder of the Parquet archive. Empty: data_dir/archive.")
     host: str = Field("127.0.0.1", description="Address that serve listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that serve listens on.")
-    public_url: str = Field(
-        "", description="The collector's URL as browsers see it. Empty: http://host:port."
-    )
-    admin_key: str = Field(
-        "",
-        repr=False,
-        description="Fixes the admin key. Empty: one is made at first start and kept in data_dir.",
-    )
-    partitions: int = Field(
-        16, ge=1, le=1024, description="Partitions; written at first start, later only checked."
-    )
+    public_url: str = Field("", description="The collector's URL as browsers see it. Empty: http://host:port.")
+    admin_key: str = Field("", repr=False, description="Fixes the admin key. Empty: one is made at first start and kept in data_dir.")
+    partitions: int = Field(16, ge=1, le=1024, description="Partitions; written at first start, later only checked.")
     durability: Literal["always", "everysec"] = Field(
-        "always",
-        description="What appendfsync must be. everysec can lose about a second of acknowledged events in a power cut.",
+        "always", description="What appendfsync must be. everysec can lose about a second of acknowledged events in a power cut."
     )
-    check_server: bool = Field(
-        True, description="Refuse a server without AOF, the durability asked for, or noeviction."
-    )
-    high_water: float = Field(
-        0.9,
-        gt=0,
-        le=1,
-        description="Share of Redis maxmemory above which events get 503 and leaves are refused.",
-    )
+    check_server: bool = Field(True, description="Refuse a server without AOF, the durability asked for, or noeviction.")
+    high_water: float = Field(0.9, gt=0, le=1, description="Share of Redis maxmemory above which events get 503 and leaves are refused.")
     max_event_bytes: int = Field(65_536, gt=0, description="Bytes of one event's JSON.")
     max_body_bytes: int = Field(1_048_576, gt=0, description="Bytes of a request's body, after gunzip too.")
     max_events: int = Field(1_000, gt=0, description="Events in one request.")
     max_depth: int = Field(16, gt=0, description="Nesting of a request's JSON.")
     body_timeout: float = Field(10.0, gt=0, description="Seconds for a request's body to arrive; then 408.")
-    append_timeout: float = Field(
-        2.0, gt=0, description="Seconds for Redis to take a group of events; then the spool does, or 503."
-    )
-    wait_replicas: int = Field(
-        0,
-        ge=0,
-        le=5,
-        description="Replicas that must have an event before its 2xx (Redis' WAIT, at most half of append_timeout); see docs/cluster.md. 0: none.",
-    )
-    spool_dir: Path | None = Field(
-        None,
-        description="Folder of the spool, and of the snapshot from which an edge starts without Redis. Empty: data_dir/spool.",
-    )
-    spool_bytes: int = Field(
-        1 << 30,
-        ge=0,
-        description="Bytes that one process's spool may take while Redis is away; past them events get 503. 0: no spool.",
-    )
-    header_timeout: float = Field(
-        10.0, gt=0, description="Seconds for a request's headers to arrive; then the connection ends."
-    )
-    max_header_bytes: int = Field(
-        32_768, gt=0, description="Bytes of a request's headers, cookies included; then 431."
-    )
-    rate_per_ip: int = Field(
-        200,
-        ge=0,
-        description="Ingest requests a second from one address (IPv6: one /64), averaged over 10 s; then 429. 0: no limit. Peers on loopback are not counted.",
-    )
-    rate_per_tag: int = Field(
-        0,
-        ge=0,
-        description="Events a second of one tag in one process, averaged over 10 s; then 429. 0: no limit.",
-    )
-    trusted_proxies: str = Field(
-        "",
-        description="Addresses and networks of the proxies in front, by commas: only they are believed in X-Forwarded-For.",
-    )
-    id_window: int = Field(
-        172_800,
-        gt=0,
-        description="Seconds for which an event id is remembered, by arrival (up to twice that).",
-    )
-    browser_max_age: int = Field(
-        604_800, gt=0, description="Seconds; an older browser event is refused as too_old."
-    )
-    future_tolerance: int = Field(
-        86_400, ge=0, description="Seconds; an event further in the future is refused as bad_time."
-    )
+    append_timeout: float = Field(2.0, gt=0, description="Seconds for Redis to take a group of events; then the spool does, or 503.")
+    wait_replicas: int = Field(0, ge=0, le=5, description="Replicas that must have an event before its 2xx (Redis' WAIT, at most half of append_timeout); see docs/cluster.md. 0: none.")
+    spool_dir: Path | None = Field(None, description="Folder of the spool, and of the snapshot from which an edge starts without Redis. Empty: data_dir/spool.")
+    spool_bytes: int = Field(1 << 30, ge=0, description="Bytes that one process's spool may take while Redis is away; past them events get 503. 0: no spool.")
+    header_timeout: float = Field(10.0, gt=0, description="Seconds for a request's headers to arrive; then the connection ends.")
+    max_header_bytes: int = Field(32_768, gt=0, description="Bytes of a request's headers, cookies included; then 431.")
+    rate_per_ip: int = Field(200, ge=0, description="Ingest requests a second from one address (IPv6: one /64), averaged over 10 s; then 429. 0: no limit. Peers on loopback are not counted.")
+    rate_per_tag: int = Field(0, ge=0, description="Events a second of one tag in one process, averaged over 10 s; then 429. 0: no limit.")
+    trusted_proxies: str = Field("", description="Addresses and networks of the proxies in front, by commas: only they are believed in X-Forwarded-For.")
+    id_window: int = Field(172_800, gt=0, description="Seconds for which an event id is remembered, by arrival (up to twice that).")
+    browser_max_age: int = Field(604_800, gt=0, description="Seconds; an older browser event is refused as too_old.")
+    future_tolerance: int = Field(86_400, ge=0, description="Seconds; an event further in the future is refused as bad_time.")
     cookie_days: int = Field(395, gt=0, le=400, description="Life of the visitor cookie, in days.")
-    tag_cache_seconds: float = Field(
-        1.0, ge=0, description="Seconds for which the edge trusts its copy of the tags."
-    )
+    tag_cache_seconds: float = Field(1.0, ge=0, description="Seconds for which the edge trusts its copy of the tags.")
     dnt: bool = Field(True, description="Whether Do Not Track counts.")
-    tcf_vendor_id: int = Field(
-        0,
-        ge=0,
-        le=65_535,
-        description="The operator's id on the IAB's vendor list. 0: TCF strings are read for the publisher.",
-    )
-    bot_filter: bool = Field(
-        True, description="Whether crawlers' events are dropped on the browser and pixel routes."
-    )
+    tcf_vendor_id: int = Field(0, ge=0, le=65_535, description="The operator's id on the IAB's vendor list. 0: TCF strings are read for the publisher.")
+    bot_filter: bool = Field(True, description="Whether crawlers' events are dropped on the browser and pixel routes.")
     batch_events: int = Field(2_000, gt=0, description="Events that a worker applies in one script call.")
-    batch_merges: int = Field(
-        8_000, gt=0, description="Column merges in one script call (about 2 µs each in the server)."
-    )
-    poll_seconds: float = Field(
-        0.02, gt=0, description="Least pause of a worker without a backlog between looks at its streams."
-    )
-    lease_seconds: float = Field(
-        5.0, gt=0, description="Life of a partition's lease; a dead worker's partitions move after it."
-    )
-    max_dead_letters: int = Field(
-        1_000,
-        ge=0,
-        description="Dead letters kept in a partition; a worker that would add more stops instead.",
-    )
-    flush_seconds: float = Field(
-        30.0, gt=0, description="Seconds after which waiting events are written to the archive."
-    )
-    flush_events: int = Field(
-        20_000, gt=0, description="Waiting events of a partition that are written to the archive at once."
-    )
-    compact_files: int = Field(
-        24, gt=1, description="Small archive files of a tag in a partition that are merged into one."
-    )
-    garbage_seconds: float = Field(
-        86_400, ge=0, description="Seconds for which a replaced archive file stays for readers."
-    )
-    retention_days: int = Field(
-        0, ge=0, description="Days that archive rows are kept, by event_time. 0: for ever."
-    )
-    consent_retention_days: int = Field(
-        0, ge=0, description="Days that consent and erasure records are kept, by whole months. 0: for ever."
-    )
-    erasure_seconds: float = Field(
-        21_600,
-        ge=0,
-        le=72_000,
-        description="Seconds that finished erasures may wait for a rewrite of Redis' append-only file, which one rewrite serves.",
-    )
-    max_column_bytes: int = Field(
-        8 << 30, gt=0, description="Bytes that all columns may take; an audience beyond it is refused."
-    )
-    history_seconds: float = Field(
-        3_600, gt=0, description="Seconds between recorded sizes of each audience."
-    )
-    session_idle_seconds: float = Field(
-        43_200, ge=60, description="Seconds without a request after which the dashboard signs somebody out."
-    )
-    session_seconds: float = Field(
-        604_800,
-        ge=60,
-        description="Seconds after which the dashboard asks for the password again in any case.",
-    )
-    drain_seconds: float = Field(
-        3.0, ge=0, le=4, description="Seconds of a stop between /readyz saying no and the port closing."
-    )
+    batch_merges: int = Field(8_000, gt=0, description="Column merges in one script call (about 2 µs each in the server).")
+    poll_seconds: float = Field(0.02, gt=0, description="Least pause of a worker without a backlog between looks at its streams.")
+    lease_seconds: float = Field(5.0, gt=0, description="Life of a partition's lease; a dead worker's partitions move after it.")
+    max_dead_letters: int = Field(1_000, ge=0, description="Dead letters kept in a partition; a worker that would add more stops instead.")
+    flush_seconds: float = Field(30.0, gt=0, description="Seconds after which waiting events are written to the archive.")
+    flush_events: int = Field(20_000, gt=0, description="Waiting events of a partition that are written to the archive at once.")
+    compact_files: int = Field(24, gt=1, description="Small archive files of a tag in a partition that are merged into one.")
+    garbage_seconds: float = Field(86_400, ge=0, description="Seconds for which a replaced archive file stays for readers.")
+    retention_days: int = Field(0, ge=0, description="Days that archive rows are kept, by event_time. 0: for ever.")
+    consent_retention_days: int = Field(0, ge=0, description="Days that consent and erasure records are kept, by whole months. 0: for ever.")
+    erasure_seconds: float = Field(21_600, ge=0, le=72_000, description="Seconds that finished erasures may wait for a rewrite of Redis' append-only file, which one rewrite serves.")
+    max_column_bytes: int = Field(8 << 30, gt=0, description="Bytes that all columns may take; an audience beyond it is refused.")
+    history_seconds: float = Field(3_600, gt=0, description="Seconds between recorded sizes of each audience.")
+    session_idle_seconds: float = Field(43_200, ge=60, description="Seconds without a request after which the dashboard signs somebody out.")
+    session_seconds: float = Field(604_800, ge=60, description="Seconds after which the dashboard asks for the password again in any case.")
+    drain_seconds: float = Field(3.0, ge=0, le=4, description="Seconds of a stop between /readyz saying no and the port closing.")
     worker_metrics_port: int = Field(0, ge=0, le=65535, description="Port of a worker's /metrics. 0: none.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least level that is logged."
-    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is logged.")
 
     @property
     def archive(self) -> Path:

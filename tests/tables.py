@@ -61,10 +61,7 @@ def consent() -> str:
         return f"{expected['verdict']}{reason}{mark}"
 
     vectors = json.loads((Path(__file__).parent / "vectors/consent.json").read_text())
-    rows = (
-        (case["promise"], *(told(case["expect"][regime]) for regime in ("opt_in", "opt_out")))
-        for case in vectors
-    )
+    rows = ((case["promise"], *(told(case["expect"][regime]) for regime in ("opt_in", "opt_out"))) for case in vectors)
     return table(("Signals", "opt_in", "opt_out"), rows)
 
 

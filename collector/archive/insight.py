@@ -46,14 +46,11 @@ class Insight:
 
     def funnel(self, tag: str, rule: Rule, *, at: int, floor: int = 0) -> list[Step]:
         """The rule's conditions in its order: main, all, any, exclude. The last step's `left` is the rule's size."""
-        (row,) = self._archive.ask(
-            tag, sql.funnel(rule, at=at, floor=floor, source="archived", marks="marks")
-        )
+        (row,) = self._archive.ask(tag, sql.funnel(rule, at=at, floor=floor, source="archived", marks="marks"))
         windows = rule.windows()
         own, left = row[: len(windows)], row[len(windows) :]
         return [
-            Step(window.role, *counts)
-            for window, counts in zip(windows, zip(own, left, strict=True), strict=True)
+            Step(window.role, *counts) for window, counts in zip(windows, zip(own, left, strict=True), strict=True)
         ]
 
     def flow(self, tag: str, rule: Rule, instants: Sequence[int], *, floor: int = 0) -> list[Day]:
@@ -124,13 +121,11 @@ class Insight:
             WITH held AS (SELECT visitor, unnest({sql.held(key)}) AS value
                 FROM {COUNTED} AND event_time BETWEEN {at - RECENT} AND {at})
             SELECT value.number, value.text, count(DISTINCT visitor) FROM held
-            WHERE contains(lower(coalesce(value.text, {sql.as_text("value.number")})), lower({sql.quote(containing)}))
+            WHERE contains(lower(coalesce(value.text, {sql.as_text('value.number')})), lower({sql.quote(containing)}))
             GROUP BY 1, 2 HAVING count(DISTINCT visitor) >= {LEAST}
             ORDER BY 3 DESC, 1, 2 LIMIT {MOST}"""  # noqa: S608 (quoted)
         rows: list[Any] = self._archive.ask(tag, query)
-        return [
-            (text if number is None else normal_number(number), visitors) for number, text, visitors in rows
-        ]
+        return [(text if number is None else normal_number(number), visitors) for number, text, visitors in rows]
 
 
 def _texts(key: str) -> str:

@@ -146,9 +146,7 @@ class Manifest:
     def hasten(self, tag: str, now: float) -> None:
         """Let the replaced files of a tag be garbage from now on. Readers that have them open read again."""
         key = f"{self._prefix}:garbage"
-        waiting = [
-            member for member in self._client.zrange(key, 0, -1) if member.startswith(f"{tag}/".encode())
-        ]
+        waiting = [member for member in self._client.zrange(key, 0, -1) if member.startswith(f"{tag}/".encode())]
         for member in waiting:
             scripts.drained(self._client, "ZADD", key, "LT", now, member)
 
@@ -165,9 +163,7 @@ class Manifest:
         return len(left) == len(unlisted)
 
     def _unlisted(self, tag: str) -> set[Path]:
-        paths = set(
-            self.path(tag, "*").parent.glob("*.*")
-        )  # before the list: a file is listed after it is there
+        paths = set(self.path(tag, "*").parent.glob("*.*"))  # before the list: a file is listed after it is there
         garbage = self._client.zrange(f"{self._prefix}:garbage", 0, -1)
         listed = {file.name for file in self.past(tag).files}
         listed |= {member.decode().partition("/")[2] for member in garbage}

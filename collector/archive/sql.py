@@ -228,12 +228,7 @@ def _test(number: str, text: str, operator: str, operand: Operand) -> str:
 
 
 EMAIL = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"
-HELD = (
-    "visitor",
-    *TEXTS,
-    "data",
-    "line_items",
-)  # the fields in which somebody may have put an e-mail address
+HELD = ("visitor", *TEXTS, "data", "line_items")  # the fields in which somebody may have put an e-mail address
 
 
 def content(since: int) -> str:

@@ -30,9 +30,7 @@ class Curve(NamedTuple):
     def of(cls, rule: Rule, *, at: int, floor: int) -> "Curve":
         """Raises RuleError when the rule has no main condition."""
         short, long = rule.windows(1), rule.windows(2)
-        return cls(
-            short, tuple(one.days != other.days for one, other in zip(short, long, strict=True)), at, floor
-        )
+        return cls(short, tuple(one.days != other.days for one, other in zip(short, long, strict=True)), at, floor)
 
     def sizes(self, chunks: Iterable[Mapping[tuple[str, int], Seconds]]) -> NDArray[np.int64]:
         """540 sizes, that of a lookback of one day first. chunks: (leaf, plane) → seconds by ordinal."""

@@ -184,9 +184,7 @@ def _owners(client: connections.Redis, installation: Installation) -> Finding:
     free = [f"{number:02d}" for number in numbers if not client.exists(keys.lease(number))]
     if free:
         found = f"no worker minds {', '.join(free[:5])}{' …' if len(free) > 5 else ''}"
-        return Finding(
-            "partitions", "fail", found, "start a worker; one that is there takes them in seconds."
-        )
+        return Finding("partitions", "fail", found, "start a worker; one that is there takes them in seconds.")
     return Finding("partitions", "ok", f"each of {installation.partitions} has its worker")
 
 
@@ -198,9 +196,7 @@ def _archive_lag(client: connections.Redis, installation: Installation) -> Findi
     ]
     found = f"the oldest event outside the archive is {max(ages):,.0f} s old"
     if max(ages) >= LAG_FAIL:
-        return Finding(
-            "archiving", "warn", found, "look at the worker's log, and at the archive's disk and rights."
-        )
+        return Finding("archiving", "warn", found, "look at the worker's log, and at the archive's disk and rights.")
     return Finding("archiving", "ok", found)
 
 
@@ -219,9 +215,7 @@ def _archive(client: connections.Redis, installation: Installation, settings: Se
                     damaged.append(str(path))
     if damaged:
         names = f"{', '.join(damaged[:5])}{' …' if len(damaged) > 5 else ''}"
-        found = (
-            f"{len(damaged)} of {files} files {'is' if len(damaged) == 1 else 'are'} damaged or gone: {names}"
-        )
+        found = f"{len(damaged)} of {files} files {'is' if len(damaged) == 1 else 'are'} damaged or gone: {names}"
         return Finding("archive", "fail", found, "put them back from a backup; what needs them is refused.")
     return Finding("archive", "ok", f"{files} files, as they were written")
 
@@ -231,9 +225,7 @@ def _dead(client: connections.Redis, installation: Installation, settings: Setti
     if not count:
         return Finding("dead letters", "ok", "none")
     found = f"{count:,}; a worker stops at {settings.max_dead_letters:,} in a partition"
-    return Finding(
-        "dead letters", "warn", found, "`collector dead list` says why; then `retry` or `drop` them."
-    )
+    return Finding("dead letters", "warn", found, "`collector dead list` says why; then `retry` or `drop` them.")
 
 
 def _erasures(client: connections.Redis, installation: Installation) -> Finding:

@@ -67,7 +67,9 @@ def serve(
         client = open_async(settings, timeout=settings.append_timeout)
         spooled = only is not Part.QUERY and settings.spool_bytes > 0
         spool = Spool.own(settings.spool, installation, settings.spool_bytes) if spooled else None
-        edge = Edge(settings, installation, client, spool=spool, away=away, listed=only is not Part.QUERY)
+        edge = Edge(
+            settings, installation, client, spool=spool, away=away, listed=only is not Part.QUERY
+        )
         config = uvicorn.Config(
             build(edge, client, installation, only),
             backlog=BACKLOG,

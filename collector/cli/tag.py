@@ -74,6 +74,4 @@ def print_snippet(
 ) -> None:
     """The lines to paste into the pages, and nothing else."""
     with opened(data_dir) as it:
-        typer.echo(
-            snippet(address(it.settings), it.tag(tag), vendor=it.settings.tcf_vendor_id, pinned=pinned)
-        )
+        typer.echo(snippet(address(it.settings), it.tag(tag), vendor=it.settings.tcf_vendor_id, pinned=pinned))

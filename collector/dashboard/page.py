@@ -78,9 +78,7 @@ class Visit:
         """For what is about the whole installation. Raises Refusal for an admin who is bound to some tags."""
         if self.who.tags is not None:
             raise Refusal(
-                403,
-                msg("Not yours to see"),
-                msg("You are bound to some tags, and this is about all of them."),
+                403, msg("Not yours to see"), msg("You are bound to some tags, and this is about all of them.")
             )
 
     def say(self, text: str, **named: object) -> str:
@@ -134,7 +132,9 @@ class Visit:
 
     def note(self, act: Act, what: str = "", tag: str = "", *, who: str = "") -> None:
         """Into the log of who did what; `who` where nobody is signed in yet."""
-        audit.note(self.site.engine.client, who or self.who.login or tags.ADMIN, "dashboard", act, what, tag)
+        audit.note(
+            self.site.engine.client, who or self.who.login or tags.ADMIN, "dashboard", act, what, tag
+        )
 
     def page(self, template: str, status: int = 200, **context: Any) -> Response:
         """The answer: a template of `templates/`, filled."""

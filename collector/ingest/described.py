@@ -43,16 +43,12 @@ STORED: dict[int, tuple[str, Schema | str | None]] = {
 }
 PIXEL: dict[int, tuple[str, Schema | str | None]] = {
     200: ("A 43-byte GIF; X-Collector tells the outcome.", "image/gif"),
-    **dict.fromkeys(
-        (400, 401, 403, 429, 503), ("The GIF; X-Collector tells why nothing was stored.", "image/gif")
-    ),
+    **dict.fromkeys((400, 401, 403, 429, 503), ("The GIF; X-Collector tells why nothing was stored.", "image/gif")),
 }
 
 OPERATIONS = (
     Operation("POST", "/v1/events", "Events from a page.", STORED, body=BATCH, body_type="text/plain"),
-    Operation(
-        "POST", "/v1/server/events", "Events from a server.", STORED, body=BATCH, roles=("server", "admin")
-    ),
+    Operation("POST", "/v1/server/events", "Events from a server.", STORED, body=BATCH, roles=("server", "admin")),
     Operation(
         "GET",
         "/v1/pixel.gif",

@@ -198,9 +198,7 @@ class Import:
     def _fates(self) -> dict[tuple[str, str], int]:
         """What this run did, as a tag's health counts it: (outcome, reason) → events."""
         fates = {
-            ("accepted", verdict): events
-            for verdict, events in self._verdicts.items()
-            if verdict != "withdrawal"
+            ("accepted", verdict): events for verdict, events in self._verdicts.items() if verdict != "withdrawal"
         }
         fates |= {("refused", reason): events for reason, events in self.reasons.items()}
         if repeats := self.counts["duplicate"]:

@@ -102,10 +102,7 @@ def list_tags(asked: Asked) -> Response:
 def create_tag(asked: Asked) -> Response:
     if asked.key.tags is not None:
         raise Denied(
-            403,
-            "bound_key",
-            "This key is bound to tags, and makes no others.",
-            "Use an admin key of every tag.",
+            403, "bound_key", "This key is bound to tags, and makes no others.", "Use an admin key of every tag."
         )
     name, regime = asked.text("name", required=True), asked.body.get("regime", "opt_in")
     origins = asked.body.get("origins")

@@ -66,9 +66,7 @@ class Engine:
         self._archive = Archive(client, installation, settings)
         self.insight = Insight(self._archive)
         self._traffic: dict[str, tuple[float, Traffic]] = {}  # as the next
-        self._content: dict[
-            str, tuple[float, Content]
-        ] = {}  # tag → until when it is fresh, and what was seen
+        self._content: dict[str, tuple[float, Content]] = {}  # tag → until when it is fresh, and what was seen
         self._ready: set[tuple[str, int, bytes]] = set()  # a few hundred bytes for each audience and edit
 
     def describe(self, audiences: Sequence[Audience]) -> list[dict[str, Any]]:
@@ -165,9 +163,7 @@ class Engine:
                 {
                     "id": audience.id,
                     "name": audience.name,
-                    "since": None
-                    if (first := since(question, events, known.barred)) is None
-                    else clock.iso(first),
+                    "since": None if (first := since(question, events, known.barred)) is None else clock.iso(first),
                     "last_match": clock.iso(last),
                 }
                 for audience, question, (member, last) in zip(audiences, questions, found, strict=True)
@@ -243,9 +239,7 @@ class Engine:
             return
         (standing,) = self.registry.standings([audience])
         if standing.status != "READY":
-            raise NotReady(
-                f"Audience {audience.id} is {standing.status}. {standing.reason} Mend: {standing.mend}"
-            )
+            raise NotReady(f"Audience {audience.id} is {standing.status}. {standing.reason} Mend: {standing.mend}")
         self._ready.add(version)
 
     def _instant(self, as_of: str | None) -> int:

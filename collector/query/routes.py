@@ -241,10 +241,7 @@ TABLE: tuple[tuple[Operation, api.Handle], ...] = (
             "/v1/audiences/{audience}/members",
             "The members, as NDJSON or CSV.",
             {
-                200: (
-                    "One a line; with a cursor, X-Next-Cursor tells how to go on.",
-                    "application/x-ndjson, text/csv",
-                ),
+                200: ("One a line; with a cursor, X-Next-Cursor tells how to go on.", "application/x-ndjson, text/csv"),
                 **GONE,
                 **UNREADY,
                 422: BAD[422],
@@ -303,15 +300,14 @@ TABLE: tuple[tuple[Operation, api.Handle], ...] = (
             {
                 200: (
                     "Out of every audience; files are free of the visitor within 24 h.",
-                    record("tag", "visitor", "erased_until", tag=TEXT, visitor=TEXT, erased_until=INSTANT),
+                    record(
+                        "tag", "visitor", "erased_until", tag=TEXT, visitor=TEXT, erased_until=INSTANT
+                    ),
                 ),
                 **NO_TAG,
                 422: BAD[422],
             },
-            {
-                **TAG_PARAMETER,
-                "now": ({"enum": ["true", "false"]}, "Whether files are cleaned without delay."),
-            },
+            {**TAG_PARAMETER, "now": ({"enum": ["true", "false"]}, "Whether files are cleaned without delay.")},
             roles=READERS,
         ),
         api.erase_visitor,

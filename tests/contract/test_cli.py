@@ -162,9 +162,7 @@ def test_the_doctor_fails_partitions_that_nobody_minds(settings: Settings, redis
     assert (found.state, found.found) == ("fail", "no worker minds 03")
 
 
-def test_the_doctor_warns_of_events_that_are_not_archived(
-    settings: Settings, redis: connections.Redis
-) -> None:
+def test_the_doctor_warns_of_events_that_are_not_archived(settings: Settings, redis: connections.Redis) -> None:
     assert findings(settings, redis)["archiving"].state == "ok"
     an_hour_ago = int(time.time() - 3_600) * 1000
     redis.xadd(keys.events(2), {"e": b"{}"}, id=f"{an_hour_ago}-0")

@@ -214,9 +214,7 @@ def test_slowhttptest_finds_the_service_available_throughout(
 def test_requests_that_come_together_are_answered_in_their_order(address: tuple[str, int]) -> None:
     one = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
     other = b"GET /v1/pixel.gif HTTP/1.1\r\n" + HOST + b"\r\n"
-    said, _ = talk(
-        address, one + other + one + b"GET /healthz HTTP/1.1\r\nconnection: close\r\n" + HOST + b"\r\n"
-    )
+    said, _ = talk(address, one + other + one + b"GET /healthz HTTP/1.1\r\nconnection: close\r\n" + HOST + b"\r\n")
     statuses = re.findall(rb"HTTP/1\.1 (\d+) ", said)
     assert statuses == [b"200", b"400", b"200", b"200"]
     assert said.count(b'{"status":"ok"}') == 3

@@ -128,9 +128,7 @@ def main() -> None:
 def fill(weights: list[tuple[str, int, float]]) -> None:
     """Put (screen, bytes, milliseconds) into the page's table."""
     rows = ((name, f"{size / 1000:.0f}", f"{ready / 1000:.2f}") for name, size, ready in weights)
-    tables.write(
-        "dashboard.md", tables.table(("page", "kB transferred", "seconds until it can be used"), rows), MARK
-    )
+    tables.write("dashboard.md", tables.table(("page", "kB transferred", "seconds until it can be used"), rows), MARK)
 
 
 if __name__ == "__main__":

@@ -38,12 +38,7 @@ def test_an_install_a_visitors_right_and_a_night_call_are_minded(
     )
     letter = f"{(now - 60) * 1000}-0"
     redis.hset(keys.dead(0), f"0:{letter}", pack(Letter("failed", "KeyError", encode(dead))))
-    chosen = {
-        "partitions": 1,
-        "admin_key": ADMIN_KEY,
-        "archive_dir": parts.settings.archive,
-        "flush_seconds": 1,
-    }
+    chosen = {"partitions": 1, "admin_key": ADMIN_KEY, "archive_dir": parts.settings.archive, "flush_seconds": 1}
     url = start("serve", **chosen).await_ready()
     start("worker", **chosen)
     ran = subprocess.run(

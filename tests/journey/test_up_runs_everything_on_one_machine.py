@@ -109,9 +109,7 @@ def test_a_snippet_names_the_port_that_up_was_given(start: Start, folder: Path) 
     clean = {name: value for name, value in os.environ.items() if not name.startswith("COLLECTOR_")}
     printed = subprocess.run(command, env=clean, capture_output=True, text=True, check=True).stdout
     assert f"{url(live)}/tag.js" in printed
-    assert (
-        "another site needs a tag of its own" in live.text
-    )  # the first tag takes events of this machine's pages only
+    assert "another site needs a tag of its own" in live.text  # the first tag takes events of this machine's pages only
 
 
 def test_a_second_run_finds_everything_as_the_first_left_it(start: Start, folder: Path) -> None:

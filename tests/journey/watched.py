@@ -82,11 +82,7 @@ def _seen(now: int, chance: random.Random) -> list[Seen]:
     for place in range(16):
         at, name = (now - 3 * place) * 1000, chance.choice(NAMES)
         outcome, reason, _ = FATES[0] if place % 3 else FATES[place // 3 % len(FATES)]
-        if (outcome, reason) in (
-            ("refused", "consent_denied"),
-            ("refused", "consent_missing"),
-            ("refused", "dnt"),
-        ):
+        if (outcome, reason) in (("refused", "consent_denied"), ("refused", "consent_missing"), ("refused", "dnt")):
             seen.append(Seen(at, "", outcome, reason, "web", ""))
         elif outcome == "refused":
             seen.append(Seen(at, name, outcome, reason, "web", shop))

@@ -96,9 +96,7 @@ def test_a_server_is_set_up_for_the_promises(folder: Settings, binary: Server, d
         connections.check_server(client, chosen)
         config = client.config_get("*")
     assert config["appendfsync"] == durability
-    assert (
-        config["aof-use-rdb-preamble"] == config["rdbcompression"] == "no"
-    )  # so that erasures can be proven
+    assert config["aof-use-rdb-preamble"] == config["rdbcompression"] == "no"  # so that erasures can be proven
     assert config["save"] == ""
     assert config["port"] == "0"
     assert config["maxmemory-policy"] == "noeviction"

@@ -158,9 +158,7 @@ def test_nobody_else_makes_a_consented_event() -> None:
             ConsentedEvent(*forged)
 
 
-@pytest.mark.parametrize(
-    "consent", [GRANTED, {"ad_storage": "granted"}, {"setconsent": True, "note": 'ü"\\ \n'}]
-)
+@pytest.mark.parametrize("consent", [GRANTED, {"ad_storage": "granted"}, {"setconsent": True, "note": 'ü"\\ \n'}])
 @pytest.mark.parametrize("gpc", ["", "1"])
 def test_what_is_streamed_is_written_as_if_it_were_one_struct(consent: dict[str, str], gpc: str) -> None:
     sealed = decide(Signals(consent=consent, sec_gpc=gpc), "opt_in").seal(an_event())

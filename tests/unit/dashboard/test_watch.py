@@ -37,9 +37,7 @@ def parts(redis: Redis, settings: Settings) -> Parts:
 @pytest.fixture
 def site(parts: Parts) -> Site:
     engine = Engine(parts.client, parts.installation, parts.settings, parts.clock)
-    site = Site(
-        engine, parts.installation, parts.settings, snippet=lambda tag, pinned: f"<{tag.id} {pinned}>"
-    )
+    site = Site(engine, parts.installation, parts.settings, snippet=lambda tag, pinned: f"<{tag.id} {pinned}>")
     site.people = People(parts.client, parts.clock, CHEAP)
     return site
 
@@ -95,9 +93,7 @@ def test_a_tag_is_made_and_edited_and_a_mistake_keeps_what_was_typed(
     form = {"token": token(browser, "/dashboard/tags"), "name": "Kök & Bad", "regime": "opt_out"}
     wrong = browser.post("/dashboard/tags", {**form, "origins": "kok.example"})
     assert wrong.status_code == 422 and "Kök &amp; Bad" in wrong.text and ">kok.example<" in wrong.text
-    made = browser.post(
-        "/dashboard/tags", {**form, "origins": "https://kok.example\nhttps://www.kok.example"}
-    )
+    made = browser.post("/dashboard/tags", {**form, "origins": "https://kok.example\nhttps://www.kok.example"})
     (tag,) = tags.list_tags(parts.client)
     assert (tag.origins, tag.regime) == (("https://kok.example", "https://www.kok.example"), "opt_out")
     found = re.search(r'id="server-key">(server_[^<]+)<', made.text)
@@ -118,9 +114,7 @@ def test_the_feed_can_be_filtered_and_what_was_stored_inspected_until_it_is_eras
     data = {"value": 8641.25, "product_name": NASTY}
     parts.send(happened(ANNA, "checkout", tag=tag.id, data=data, user_data={"em": "ab" * 32}))
     seen = [
-        Seen(
-            parts.now * 1000, "checkout", "accepted", "full", "web", "https://marl.example", "0a1b2c", "words"
-        ),
+        Seen(parts.now * 1000, "checkout", "accepted", "full", "web", "https://marl.example", "0a1b2c", "words"),
         Seen(parts.now * 1000, NASTY, "refused", "bad_data", "web", NASTY),
     ]
     feed.append(parts.client, tag.id, seen)
@@ -130,9 +124,7 @@ def test_the_feed_can_be_filtered_and_what_was_stored_inspected_until_it_is_eras
     assert "<td>the page's word</td>" in page  # what the consent record calls «words»
     refused = browser.get(f"/dashboard/tags/{tag.id}?outcome=refused").text
     assert 'data-outcome="refused"' in refused and 'data-outcome="accepted"' not in refused
-    where = (
-        f"/dashboard/tags/{tag.id}/event?at={parts.now * 1000}&event=checkout&outcome=accepted&reason=full"
-    )
+    where = f"/dashboard/tags/{tag.id}/event?at={parts.now * 1000}&event=checkout&outcome=accepted&reason=full"
     shown = browser.get(where).text
     assert "8641.25" in shown and "<script>alert" not in shown
     assert ANNA not in shown and "ab" * 32 not in shown
@@ -200,9 +192,7 @@ def test_a_visitor_is_looked_up_exported_and_forgotten_and_the_log_does_not_name
 
 def test_what_is_done_through_the_api_is_in_the_log_too(browser: Browser, parts: Parts, tag: Tag) -> None:
     _, key = tags.create_key(parts.client, "reports", "admin", clock=parts.clock)
-    asked = browser.ask(
-        "POST", "/v1/audiences", key, {"tag": tag.id, "name": "carts", "rule": {"event": "lead"}}
-    )
+    asked = browser.ask("POST", "/v1/audiences", key, {"tag": tag.id, "name": "carts", "rule": {"event": "lead"}})
     audience = asked.json()["id"]
     parts.work()
     browser.ask("PATCH", f"/v1/audiences/{audience}", key, {"name": "leads"})
@@ -308,9 +298,5 @@ def test_bars_are_drawn_beside_the_largest_and_columns_as_high_as_their_sum() ->
         ("a", 33.3, 25),
     ]
     pieces = bars.columns([{"x": 1}, {"x": 1, "y": 3}, {}], ["x", "y"], gap=0)
-    assert [(piece.kind, piece.y, piece.height) for piece in pieces] == [
-        ("x", 75, 25),
-        ("x", 75, 25),
-        ("y", 0, 75),
-    ]
+    assert [(piece.kind, piece.y, piece.height) for piece in pieces] == [("x", 75, 25), ("x", 75, 25), ("y", 0, 75)]
     assert bars.columns([{}, {}], ["x"]) == []

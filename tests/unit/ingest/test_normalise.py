@@ -145,6 +145,4 @@ def test_sent_at_takes_the_error_of_a_clock_away(age: float, error: float) -> No
 def test_an_event_without_an_id_is_given_one() -> None:
     assert normal({"event": "lead", "event_id": "own"}).event_id == "own"
     assert normal({"event": "lead", "event_id": "own"}, event_id="found before").event_id == "found before"
-    assert (
-        len(normal({"event": "lead"}).event_id) == len(normal({"event": "lead"}, event_id="").event_id) == 32
-    )
+    assert len(normal({"event": "lead"}).event_id) == len(normal({"event": "lead"}, event_id="").event_id) == 32

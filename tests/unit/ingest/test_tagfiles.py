@@ -38,18 +38,14 @@ def test_every_version_has_its_hash_and_no_other_name_is_served() -> None:
 
 
 def test_what_a_tagged_release_hashed_is_hashed_the_same_now() -> None:
-    tags = subprocess.run(
-        ["git", "tag", "--list", "v*"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    tags = subprocess.run(["git", "tag", "--list", "v*"], cwd=ROOT, capture_output=True, text=True, check=False)
     for tag in tags.stdout.split():
         shown = subprocess.run(
             ["git", "show", f"{tag}:{MANIFEST}"], cwd=ROOT, capture_output=True, text=True, check=False
         )
         if shown.returncode == 0:
             then = json.loads(shown.stdout)["integrity"]
-            assert then.items() <= RELEASED.items(), (
-                f"what {tag} released has changed. Mend: raise the version"
-            )
+            assert then.items() <= RELEASED.items(), f"what {tag} released has changed. Mend: raise the version"
 
 
 def test_the_documents_list_every_version_with_its_hash() -> None:

@@ -185,9 +185,7 @@ def test_an_event_that_a_script_fails_on_is_put_aside_and_nothing_else_counts_tw
     parts.send(*(happened(who, good) for who in (*once, *twice, "both")))
     parts.send(happened("anna", bad), happened("both", "lead"), *(happened(who, good) for who in twice))
     apply(parts)
-    assert (
-        size(parts, well) == 20
-    )  # without `both`, of whom the well column would have the event that is put aside
+    assert size(parts, well) == 20  # without `both`, of whom the well column would have the event that is put aside
     letters = [events.decode_streamed(each.letter.payload).visitor for each in dead.letters(redis, 0)]
     assert letters == ["anna", "both"]
     (letter, _) = dead.letters(redis, 0)
