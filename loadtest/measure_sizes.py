@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from collector import keys
-from collector.audience.columns import CHUNK, column_key, versions_key
+from collector.audience.columns import CHUNK, Seconds, column_key, versions_key
 from collector.audience.rules import parse
 from collector.audience.sizes import Question, Sizes
 from collector.clock import DAY
+from collector.connections import Redis
 from loadtest.report import Asked, Line, at_most
 from loadtest.rig import SECOND, Rig
 
@@ -69,10 +70,7 @@ def _fill(rig: Rig, leaves: list[str], visitors: int, now: int) -> list[str]:
         for leaf, share, name in zip(leaves, SHARES, names, strict=True):
             times = (now - random.integers(0, DAYS * DAY, each)).astype("<u4")
             times[random.random(each) >= share] = 0
-            chunks = range(0, each, CHUNK)
-            for chunk, first in enumerate(chunks):
-                rig.client.set(column_key(tenant, leaf, 0, chunk), times[first : first + CHUNK].tobytes())
-            rig.client.set(versions_key(tenant, leaf), b"\0\0\0\1" * len(chunks))
+            put_column(rig.client, tenant, leaf, times)
             known = np.flatnonzero(times)
             for first in range(0, len(known), 5_000):
                 some = known[first : first + 5_000]
@@ -80,6 +78,14 @@ def _fill(rig: Rig, leaves: list[str], visitors: int, now: int) -> list[str]:
                     "ZADD", name, *(part for n in some for part in (int(times[n]), number * each + int(n)))
                 )
     return names
+
+
+def put_column(client: Redis, tenant: str, leaf: str, times: Seconds) -> None:
+    """A condition's column in one partition, written as it is kept: each visitor's last second, 0 for none."""
+    chunks = range(0, len(times), CHUNK)
+    for chunk, first in enumerate(chunks):
+        client.set(column_key(tenant, leaf, 0, chunk), times[first : first + CHUNK].tobytes())
+    client.set(versions_key(tenant, leaf), b"\0\0\0\1" * len(chunks))
 
 
 def milliseconds(ask: Callable[[], object], times: int = 5) -> float:

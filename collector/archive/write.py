@@ -68,9 +68,7 @@ class Writer:
             keys.state(self._partition), ["archived", "erasures", "cursor"]
         )
         archived, erasures = (archived or b"0-0").decode(), int(erasures or 0)
-        left_out = dead.ids(
-            self._client, self._partition
-        )  # before the entries: a retry takes letter and entry away
+        left_out = dead.ids(self._client, self._partition)  # before the entries: a retry takes letter and entry away
         entries: list[read.Entry] = []
         reached = archived
         while len(entries) < self._settings.flush_events:
@@ -82,10 +80,9 @@ class Writer:
         if not entries:
             return 0
         of_tags: dict[str, list[Entry]] = {}
-        for entry, event in zip(entries, read.decode_whole(entries), strict=True):
-            if event is not None and entry.id not in left_out:
-                ms, _, seq = entry.id.partition(b"-")
-                of_tags.setdefault(event.tag, []).append((int(ms), int(seq), event))
+        for entry in entries:
+            if entry.id not in left_out and (event := read.decode(entry)):
+                of_tags.setdefault(event.tag, []).append((*read.parse(entry.id), event))
         if self._consents.reached != archived:
             self._consents.forget_all()
         files = []

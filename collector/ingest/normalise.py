@@ -92,12 +92,9 @@ class Normaliser:
         url, referrer, action_source = raw.get("url"), raw.get("referrer"), raw.get("action_source")
         if self._may_hold_nul and holds_nul([given, url, referrer, action_source]):
             raise Refused("bad_data")
-        data = _values(given)
-        items: list[Values] = []
-        if "line_items" in given:
-            items = _line_items(given["line_items"])
-            data.pop("line_items", None)
-        data.pop("event_id", None)
+        rest = dict(given)
+        items = _line_items(rest.pop("line_items", []))
+        rest.pop("event_id", None)
         return Event(
             tag=self._tag,
             visitor=visitor,
@@ -108,7 +105,7 @@ class Normaliser:
             source=self._source,
             url=urls.clean(url) if type(url) is str else "",
             referrer=urls.origin(referrer) if type(referrer) is str else "",
-            data=data,
+            data=_values(rest),
             line_items=items,
             user_data=user_data,
             click_ids=click_ids,
@@ -184,9 +181,7 @@ def _values(given: dict[str, Any]) -> Values:
             values[key] = int(value) if value.is_integer() else value
         elif kind is int and -EXACT < value < EXACT:
             values[key] = value
-        elif (
-            key != "line_items" and (normal := _normal(value)) is not None
-        ):  # which are not nested in themselves
+        elif (normal := _normal(value)) is not None:
             values[key] = normal
     return values
 

@@ -37,14 +37,6 @@ def decode_many(entries: Sequence[Entry]) -> list[AppliedEvent | None]:
         return [decode_applied(entry.payload) if decode(entry) else None for entry in entries]
 
 
-def decode_whole(entries: Sequence[Entry]) -> list[StreamedEvent | None]:
-    """decode() of each entry."""
-    try:
-        return [decode_streamed(entry.payload) for entry in entries]
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return [decode(entry) for entry in entries]
-
-
 def after(client: Redis, partition: int, cursor: str, count: int, last: str = "+") -> list[Entry]:
     """Up to count entries with an id after the cursor, up to and with `last`, oldest first."""
     if clustered(client):  # which needs the name as text to find the server, and so gets the callback's dicts
@@ -69,7 +61,7 @@ def last_id(client: Redis, partition: int) -> str:
 
 def parse(entry_id: bytes | str) -> tuple[int, int]:
     """(ms, seq) of an id: compare these, never the text."""
-    ms, seq = (entry_id if isinstance(entry_id, str) else entry_id.decode()).split("-")
+    ms, seq = entry_id.split("-") if isinstance(entry_id, str) else entry_id.split(b"-")
     return int(ms), int(seq)
 
 

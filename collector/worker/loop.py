@@ -81,9 +81,7 @@ class Worker:
         self._fresh: dict[int, float] = {}  # partition → seconds, of what was applied since it was told last
         self._pool = ThreadPoolExecutor(HANDS, "apply")
         self.keepers = [
-            Keeper(
-                client, installation, settings, now, [chore for chore in chores.TABLE if chore.slow is slow]
-            )
+            Keeper(client, installation, settings, now, [chore for chore in chores.TABLE if chore.slow is slow])
             for slow in (False, True)
         ]
 
@@ -144,9 +142,7 @@ class Worker:
         if fresh:
             now = int(self._clock())
             told = {str(number): orjson.dumps([now, round(took, 3)]) for number, took in fresh.items()}
-            scripts.drained(
-                self._client, "HSET", keys.FRESH, *(part for pair in told.items() for part in pair)
-            )
+            scripts.drained(self._client, "HSET", keys.FRESH, *(part for pair in told.items() for part in pair))
 
     def _begin(self) -> None:
         for number in self._leases.owned - set(self._partitions):
@@ -171,7 +167,7 @@ class Worker:
         cursors = {number: partition.cursor for number, partition in self._partitions.items()}
         waiting = read.many(self._client, cursors, self._settings.batch_events)
         busy = [(self._partitions[number], entries) for number, entries in waiting.items() if entries]
-        return any(list(self._pool.map(self._apply, busy)))
+        return any(list(self._pool.map(self._apply, busy)))  # a list: all of them are waited for
 
     def _apply(self, work: tuple[Partition, list[read.Entry]]) -> bool:
         """Apply a batch, and what waits behind it as long as whole batches do, for a while; whether more waits."""
@@ -188,7 +184,5 @@ class Worker:
                 return False
             if time.monotonic() > end:
                 return True
-            entries = read.after(
-                self._client, partition.number, partition.cursor, self._settings.batch_events
-            )
+            entries = read.after(self._client, partition.number, partition.cursor, self._settings.batch_events)
         return False

@@ -175,7 +175,7 @@ def test_a_backup_is_made_and_restored_by_the_lines_of_operate_md(compose: Compo
         shopper.stop()
         kept = len(set(shopper.acknowledged.values()))
         eventually(lambda: members() == kept, f"{kept} visitors are counted")
-        (backup,) = _lines("admin backup /backups/monday")
+        _, backup, _ = _lines("admin backup /backups/monday")  # between the folder and the line for cron
         _follow(compose, backup, tmp_path)
         later = Shopper(browser, tag)
         later.acknowledged = {str(n): f"{n:032x}" for n in range(2 * kept)}  # so that its visitors are others
@@ -194,15 +194,10 @@ def test_a_backup_is_made_and_restored_by_the_lines_of_operate_md(compose: Compo
 
 
 def _lines(about: str) -> list[str]:
-    """The lines for a shell in docs/operate.md: the one that says `about`, or the block it is in if it restores."""
+    """The block of lines for a shell in docs/operate.md that one with `about` is in."""
     blocks = re.findall(r"(?:^    .+\n)+", OPERATE.read_text(), re.MULTILINE)
     (block,) = [block for block in blocks if about in block]
-    lines = [line.strip() for line in block.splitlines()]
-    return (
-        lines
-        if "restore" in about
-        else [line for line in lines if line.startswith("docker compose") and about in line]
-    )
+    return [line.strip() for line in block.splitlines()]
 
 
 def _follow(compose: Compose, line: str, backups: Path) -> None:

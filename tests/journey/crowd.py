@@ -3,8 +3,8 @@
 import numpy as np
 
 from collector import keys
-from collector.audience.columns import CHUNK, column_key, versions_key
 from collector.clock import DAY
+from loadtest.measure_sizes import put_column
 from tests.unit.parts import Parts
 
 AUDIENCES = 1_000
@@ -29,16 +29,12 @@ def gather(parts: Parts, shop: str) -> str:
         }
         audience = parts.registry.create(shop, f"Shelf {shelf}, {days} days, no. {number}", "", rule)
     parts.work()
-    leaves = {
-        leaf.id for each in parts.registry.all() for leaf in each.parsed().leaves() if "Shelf" in each.name
-    }
+    shelves = [each for each in parts.registry.all() if "Shelf" in each.name]
+    leaves = {leaf.id for each in shelves for leaf in each.parsed().leaves()}
     random = np.random.default_rng(1)
     tenant = keys.tenant(0, shop)
     for leaf in sorted(leaves):
         times = (parts.now - random.integers(0, DAYS * DAY, VISITORS)).astype("<u4")
         times[random.random(VISITORS) >= SHARE] = 0
-        chunks = range(0, VISITORS, CHUNK)
-        for chunk, first in enumerate(chunks):
-            parts.client.set(column_key(tenant, leaf, 0, chunk), times[first : first + CHUNK].tobytes())
-        parts.client.set(versions_key(tenant, leaf), b"\0\0\0\1" * len(chunks))
+        put_column(parts.client, tenant, leaf, times)
     return audience.id
