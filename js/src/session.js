@@ -198,7 +198,7 @@ export const openSession = (collector) => {
   /** @type {Record<string, (time: number, ...args: any[]) => void>} */
   const commands = {
     load(time, id, given) {
-      if (!/^\d{13}$/.test(id)) return note('load', 'refused', 'not 13 digits');
+      if (!/^\d{13}$/.test(id)) return note('load', 'refused', 'no tag id');
       tags[id] = true;
       options ||= given || {};
       identify(time, given || {});
@@ -225,7 +225,7 @@ export const openSession = (collector) => {
         optout: outbox.honoured,
         held: held.length,
         queued: outbox.unsent(),
-        notes,
+        notes: [...notes],
       });
     },
     debug() {
