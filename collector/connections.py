@@ -231,8 +231,12 @@ def reached(server: Redis, replicas: int, patience_ms: int) -> int:
     return int(pipeline.execute()[1])
 
 
-def lineages(client: Redis, keys: Sequence[str]) -> list[bytes]:
-    """For each key: which history of writes its server goes on with. A failover or a restart begins another."""
+def lineages(client: Redis, keys: Sequence[str]) -> list[str]:
+    """For each key: which history of writes its server goes on with. A failover or a restart begins another.
+
+    What was read of one must not be written to another, nor kept as the other's: while Sentinels are not of one mind,
+    some connections of a process may speak to the old primary, and others to the new one.
+    """
     if not clustered(client):
         return [_lineage(client)] * len(keys)
     nodes = [client.get_node_from_key(key) for key in keys]
@@ -240,9 +244,13 @@ def lineages(client: Redis, keys: Sequence[str]) -> list[bytes]:
     return [known[node] for node in nodes]
 
 
-def _lineage(server: Redis) -> bytes:
-    told: bytes = server.execute_command(b"INFO", "replication")  # as bytes, which are not parsed
-    return told.partition(b"master_replid:")[2][:40]
+def _lineage(server: Redis) -> str:
+    return lineage_of(server.execute_command(b"INFO", "replication"))  # as bytes, which are not parsed
+
+
+def lineage_of(replication: bytes) -> str:
+    """The lineage in the answer to INFO replication."""
+    return replication.partition(b"master_replid:")[2][:40].decode()
 
 
 def fullest(infos: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -38,16 +38,21 @@ class Past(NamedTuple):
     """A tag's past in a partition at one moment.
 
     The stream holds what comes after `archived`, up to and with `newest`. bars and tombstones: mark → second.
-    erasing: marks whose rows may still lie in the files.
+    erasing: marks whose rows may still lie in the files. erasures: counts them, within one lineage of the server.
     """
 
     archived: str
-    erasures: int
+    erasures: str
     newest: str
     files: list[File]
     bars: dict[int, int]
     tombstones: dict[int, int]
     erasing: set[int]
+
+    @property
+    def lineage(self) -> str:
+        """The history of writes that the server told this of."""
+        return self.erasures.partition(":")[0]
 
 
 decode_file = msgspec.json.Decoder(File).decode
@@ -63,9 +68,9 @@ class Manifest:
         self._prefix = keys.partition(partition)
         self._keys = [keys.state(partition)]
         self._folder = folder / f"p{partition:02d}"
-        self._flush = client.register_script(scripts.source("archive", "flush", drains=True))
-        self._replace = client.register_script(scripts.source("archive", "replace", drains=True))
-        self._snapshot = client.register_script(scripts.source("archive", "snapshot", drains=True))
+        self._flush = client.register_script(scripts.source("archive", "flush", "lineage", drains=True))
+        self._replace = client.register_script(scripts.source("archive", "replace", "lineage", drains=True))
+        self._snapshot = client.register_script(scripts.source("archive", "snapshot", "lineage", drains=True))
 
     def path(self, tag: str, name: str) -> Path:
         """Where a tag's file lies."""
@@ -88,7 +93,7 @@ class Manifest:
         )
         return Past(
             archived.decode(),
-            erasures,
+            erasures.decode(),
             newest.decode(),
             sorted((decode_file(raw) for raw in files), key=lambda file: file.name),
             _marks(bars),
@@ -100,9 +105,12 @@ class Manifest:
         """Ask the worker to write what the stream holds up to and with `newest`, its newest id, without delay."""
         self._client.hset(self._keys[0], "flush_to", newest)
 
-    def flush(self, archived: str, erasures: int, reached: str, files: Sequence[tuple[str, File]]) -> bool:
-        """Put (tag, file) in force and move the archive cursor; False when it or the erasures have moved."""
-        args: list[str | bytes | int] = [self._prefix, archived, erasures, reached]
+    def flush(self, archived: str, erasures: str, reached: str, files: Sequence[tuple[str, File]]) -> bool:
+        """Put (tag, file) in force and move the archive cursor; False when it or the erasures have moved.
+
+        erasures: «lineage:number», as past() tells them.
+        """
+        args: list[str | bytes] = [self._prefix, archived, erasures, reached]
         for tag, file in files:
             args += (tag, file.name, encode_file(file))
         return bool(self._flush(keys=self._keys, args=args))
@@ -110,7 +118,7 @@ class Manifest:
     def replace(
         self,
         tag: str,
-        erasures: int,
+        erasures: str,
         old: Sequence[File],
         new: File | None,
         erased: Sequence[int],

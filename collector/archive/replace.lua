@@ -1,8 +1,9 @@
--- Replace files by one or none, if all are in force and no erasure came meanwhile. The old ones become garbage.
+-- Replace files by one or none, if all are in force, and neither an erasure nor another lineage came
+-- meanwhile. The old ones become garbage.
 -- KEYS: state. ARGV: prefix of the partition, tag, erasures, when to delete the old files (Unix seconds),
 --       new file name or '', its JSON, then the marks whose rows are gone: count, marks…, then old file names.
 local manifest = ARGV[1] .. ':' .. ARGV[2] .. ':manifest'
-if (redis.call('HGET', KEYS[1], 'erasures') or '0') ~= ARGV[3] then return 0 end
+if of_lineage(redis.call('HGET', KEYS[1], 'erasures')) ~= ARGV[3] then return 0 end
 local first = 8 + tonumber(ARGV[7])
 for i = first, #ARGV do
   if redis.call('HEXISTS', manifest, ARGV[i]) == 0 then return 0 end

@@ -212,20 +212,29 @@ class Archive:
         manifest = self._manifests[partition]
         for _ in range(TRIES):
             past = manifest.past(tag)
-            entries: list[read.Entry] = []
-            cursor = past.archived
-            while page := read.after(self._client, partition, cursor, PAGE, past.newest):
-                entries += page
-                cursor = page[-1].id.decode()
+            entries = self._tail(partition, past)
             # Only what is archived is trimmed: while the archive cursor stood still, nothing went.
             behind = read.parse(past.newest) > read.parse(past.archived)
-            if not behind or manifest.past(tag).archived == past.archived:
+            if entries is not None and (not behind or manifest.past(tag).archived == past.archived):
                 return past, [
                     (*read.parse(entry.id), event)
                     for entry in entries
                     if (event := read.decode(entry)) and event.tag == tag and event.verdict != "none"
                 ]
         raise Moved
+
+    def _tail(self, partition: int, past: Past) -> list[read.Entry] | None:
+        """What the stream has behind the files; None when another server answered than the one with this past."""
+        entries: list[read.Entry] = []
+        cursor = past.archived
+        while True:
+            page = read.after(self._client, partition, cursor, PAGE, past.newest)
+            if page.lineage != past.lineage:
+                return None
+            if not page:
+                return entries
+            entries += page
+            cursor = page[-1].id.decode()
 
 
 @contextmanager

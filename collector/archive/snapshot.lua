@@ -7,7 +7,7 @@ local newest = '0-0'
 local last = redis.call('XREVRANGE', ARGV[1] .. ':events', '+', '-', 'COUNT', 1)
 if last[1] then newest = last[1][1] end
 return {
-  state[1] or '0-0', tonumber(state[2]) or 0, newest,
+  state[1] or '0-0', of_lineage(state[2]), newest,
   redis.call('HVALS', tenant .. ':manifest'),
   redis.call('HGETALL', tenant .. ':bars'),
   redis.call('HGETALL', tenant .. ':tombs'),

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from collector import disk, keys, log, metrics
+from collector import connections, disk, keys, log, metrics
 from collector.archive import rows
 from collector.archive.consents import Consents, Entry
 from collector.archive.manifest import File, Manifest, Past
@@ -62,17 +62,20 @@ class Writer:
 
         Only what has been applied: an event that turns out to be a dead letter is left out, and a retry counts once.
 
-        When the archive cursor or the erasures move meanwhile, the files are thrown away and nothing has happened.
+        When the archive cursor, the erasures or the server's lineage move meanwhile, the files are thrown away and
+        nothing has happened.
         """
-        archived, erasures, cursor = self._client.hmget(
-            keys.state(self._partition), ["archived", "erasures", "cursor"]
-        )
-        archived, erasures = (archived or b"0-0").decode(), int(erasures or 0)
+        state = keys.state(self._partition)
+        (lineage,) = connections.lineages(self._client, [state])
+        archived, erasures, cursor = self._client.hmget(state, ["archived", "erasures", "cursor"])
+        archived, erasures = (archived or b"0-0").decode(), f"{lineage}:{int(erasures or 0)}"
         left_out = dead.ids(self._client, self._partition)  # before the entries: a retry takes letter and entry away
         entries: list[read.Entry] = []
         reached = archived
         while len(entries) < self._settings.flush_events:
             page = read.after(self._client, self._partition, reached, PAGE, (cursor or b"+").decode())
+            if page.lineage != lineage:
+                return 0  # a failover came between: all is looked at anew
             if not page:
                 break
             entries += page

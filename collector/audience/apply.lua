@@ -3,9 +3,9 @@
 -- strings that msgpack cannot bring here: each new visitor's key, each dead letter, in order.
 -- effects: {tags: [tag, taken free ordinals, next, [hash, ordinal]… flat, [leaf, count, chunk, offsets, times]…]…,
 --           dead: the field of each dead letter}
--- Returns 1, or 0 when cursor or epoch have moved and nothing was done.
+-- Returns 1, or 0 when cursor or epoch have moved, or the server's lineage is another, and nothing was done.
 local state = redis.call('HMGET', KEYS[1], 'cursor', 'epoch')
-if (state[1] or '0-0') ~= ARGV[2] or (tonumber(state[2]) or 0) ~= tonumber(ARGV[3]) then return 0 end
+if (state[1] or '0-0') ~= ARGV[2] or of_lineage(state[2]) ~= ARGV[3] then return 0 end
 local effects = cmsgpack.unpack(ARGV[6])
 local at = 6
 local function following()

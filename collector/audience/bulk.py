@@ -6,6 +6,7 @@ for those pages. What is read here lies side by side.
 
 from collections.abc import Sequence
 from socket import socket
+from typing import NamedTuple
 
 import numpy as np
 from redis.exceptions import ConnectionError as Disconnected
@@ -25,20 +26,25 @@ PIECE = 8 << 20
 FEW = 32  # values: for no more than these each has memory of its own
 
 
-def mget(client: Redis, groups: Sequence[Sequence[str]]) -> list[list[Value]]:
-    """The values of some keys, each group as of one moment; in one round trip. Raises connections.Unavailable."""
+class Group(NamedTuple):
+    """The values of some keys as of one moment, and the lineage of the server that told them."""
+
+    lineage: str
+    values: list[Value]
+
+
+def mget(client: Redis, groups: Sequence[Sequence[str]]) -> list[Group]:
+    """The values of each group of keys; in one round trip. Raises connections.Unavailable."""
     if connections.clustered(client):
-        pipeline = client.pipeline(transaction=False)
-        for group in groups:
-            pipeline.execute_command("MGET", *group)  # by name: a cluster's pipeline has no mget()
-        found: list[list[Value]] = pipeline.execute()
-        return found
+        return _of_cluster(client, groups)
     pool = client.connection_pool
     connection = pool.get_connection()
     try:
-        connection.send_packed_command([pack("MGET", *group) for group in groups])
+        asked = [pack("INFO", "replication"), *(pack("MGET", *group) for group in groups)]
+        connection.send_packed_command(asked)
         replies = _Replies(connection._sock, PIECE if sum(map(len, groups)) > FEW else 0)
-        return [replies.values() for _ in groups]
+        lineage = connections.lineage_of(bytes(replies.value() or b""))
+        return [Group(lineage, replies.values()) for _ in groups]
     except BaseException:
         connection.disconnect()  # the rest of the answer is of no use to whoever gets it next
         raise
@@ -46,8 +52,20 @@ def mget(client: Redis, groups: Sequence[Sequence[str]]) -> list[list[Value]]:
         pool.release(connection)
 
 
+def _of_cluster(client: Redis, groups: Sequence[Sequence[str]]) -> list[Group]:
+    firsts = [group[0] for group in groups]
+    before = connections.lineages(client, firsts)
+    pipeline = client.pipeline(transaction=False)
+    for group in groups:
+        pipeline.execute_command("MGET", *group)  # by name: a cluster's pipeline has no mget()
+    found: list[list[Value]] = pipeline.execute()
+    if before != connections.lineages(client, firsts):
+        raise Disconnected("A slot has moved to another server meanwhile.")
+    return [Group(lineage, values) for lineage, values in zip(before, found, strict=True)]
+
+
 class _Replies:
-    """Arrays of bulk strings as they come out of a socket (RESP 2)."""
+    """Bulk strings and arrays of them as they come out of a socket (RESP 2)."""
 
     def __init__(self, line: socket, piece: int) -> None:
         self._receive = line.recv_into
@@ -59,7 +77,7 @@ class _Replies:
 
     def values(self) -> list[Value]:
         """The next array. Raises ResponseError for an error in its place."""
-        return [self._value() for _ in range(self._count())]
+        return [self.value() for _ in range(self._count())]
 
     def _count(self) -> int:
         while (end := self._buffer.find(b"\r\n", self._at, self._end)) < 0:
@@ -70,7 +88,8 @@ class _Replies:
             raise ResponseError(line[1:].decode(errors="replace"))
         return int(line[1:])
 
-    def _value(self) -> Value:
+    def value(self) -> Value:
+        """The next bulk string. Raises ResponseError for an error in its place."""
         length = self._count()
         if length < 0:
             return None

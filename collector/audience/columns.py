@@ -20,7 +20,7 @@ from collector.stream.partitions import Installation
 CHUNK = 65_472  # visitors in a chunk; the reason for the number stands in columns.lua
 PAGE = 64  # ordinals in a page of ids
 SEEN = "seen"  # the built-in leaf: the last event of any kind, for the expiry of visitors
-SHARED = ("buckets", "newest", "columns")  # the pieces that its scripts are made of
+SHARED = ("lineage", "buckets", "newest", "columns")  # the pieces that its scripts are made of
 GROWING = ("register", "backfill")  # what may wait while Redis is full; all else drains it or only reads
 STOPPED = "stopped"  # a leaf's `failed` where somebody stopped the backfill, which goes no further
 FREE_TOLD = 10_000  # free ordinals that a worker takes note of at a time
@@ -46,12 +46,17 @@ class TagRow(NamedTuple):
 
 
 class Belief(NamedTuple):
-    """A partition at one moment."""
+    """A partition at one moment. epoch: counts what a batch could be wrong about, within one lineage of the server."""
 
     cursor: str
-    epoch: int
+    epoch: str
     archived: str
     tags: dict[str, TagRow]
+
+    @property
+    def lineage(self) -> str:
+        """The history of writes that the server told this of."""
+        return self.epoch.partition(":")[0]
 
 
 class LeafState(NamedTuple):
@@ -136,7 +141,7 @@ class Columns:
         cursor, epoch, archived, tags = self._run("load", self._prefix, FREE_TOLD)
         return Belief(
             cursor.decode(),
-            epoch,
+            epoch.decode(),
             archived.decode(),
             {
                 tag.decode(): TagRow(
@@ -201,16 +206,16 @@ class Columns:
             tag.decode(): (ordinals, planes) for tag, ordinals, planes in self._run("weigh", self._prefix)
         }
 
-    def resolve(self, tag: str, visitors: Sequence[Identity]) -> tuple[int, list[Known]]:
+    def resolve(self, tag: str, visitors: Sequence[Identity]) -> tuple[str, list[Known]]:
         """(epoch, what is known of each visitor)."""
         args: list[bytes | int] = []
         for visitor in visitors:
             args += visitor
         epoch, *flat = self._run("resolve", keys.tenant(self._partition, tag), *args)
-        return epoch, [Known(*flat[i : i + 3]) for i in range(0, len(flat), 3)]
+        return epoch.decode(), [Known(*flat[i : i + 3]) for i in range(0, len(flat), 3)]
 
     def apply(
-        self, believed: tuple[str, int], cursor: str, effects: Effects, strings: Sequence[bytes]
+        self, believed: tuple[str, str], cursor: str, effects: Effects, strings: Sequence[bytes]
     ) -> bool:
         """Merge a batch's effects and move the cursor; False when (cursor, epoch) are no longer as believed.
 
@@ -220,6 +225,7 @@ class Columns:
 
     def backfill(
         self,
+        lineage: str,
         tag: str,
         leaf: str,
         state: LeafState,
@@ -230,15 +236,15 @@ class Columns:
     ) -> bool:
         """Merge past matches from state.filling_from on, (visitor, times latest first) in order of visitor.
 
-        `after` is the last visitor merged so far; no new one ends the backfill. False when the leaf has changed or
-        another worker has moved on: nothing was done.
+        `after` is the last visitor merged so far; no new one ends the backfill. False when the leaf has changed,
+        another worker has moved on, or the server's lineage is not that of the past: nothing was done.
         """
         found = [(self.identity(tag, visitor), times) for visitor, times in rows]
         packed = pack([(who.hash, str(who.mark), times) for who, times in found])
         tenant = keys.tenant(self._partition, tag)
         believed = (state.live_from, state.covered_from, after, state.filling_from)
         strings = [who.key for who, _ in found]
-        return bool(self._run("backfill", tenant, leaf, *believed, new_after, packed, *strings))
+        return bool(self._run("backfill", lineage, tenant, leaf, *believed, new_after, packed, *strings))
 
     def register(
         self, tag: str, leaf: str, condition: bytes, count: int, wanted_from: int, now: int
@@ -253,13 +259,13 @@ class Columns:
 
     def forget(
         self, tag: str, visitor: str, kind: Literal["bar", "tombstone"], until: int
-    ) -> tuple[int, int]:
+    ) -> tuple[str, str]:
         """Bar or erase a visitor up to and with a second; the epochs before and after, equal when nothing changed."""
         hash_, key, mark = self.identity(tag, visitor)
         before, after = self._run(
             "forget", self._prefix, tag, kind, until, mark, hash_, key, event.encode(visitor)[1:-1]
         )
-        return before, after
+        return before.decode(), after.decode()
 
     def expire(self, tag: str, since: int, ordinals: Sequence[int]) -> int:
         """Remove the visitors of these ordinals that were last seen before `since`; how many went."""

@@ -3,7 +3,7 @@
 -- Returns {epoch before, epoch after}.
 local t = open(ARGV[1] .. ':' .. ARGV[2])
 local until_ = tonumber(ARGV[4])
-local epoch = tonumber(redis.call('HGET', KEYS[1], 'epoch')) or 0
+local epoch = of_lineage(redis.call('HGET', KEYS[1], 'epoch'))
 local marks = t.tenant .. (ARGV[3] == 'bar' and ':bars' or ':tombs')
 if until_ <= (tonumber(redis.call('HGET', marks, ARGV[5])) or -1) then return {epoch, epoch} end
 redis.call('HSET', marks, ARGV[5], until_)
@@ -38,4 +38,4 @@ if ARGV[3] == 'tombstone' then
     end
   end
 end
-return {epoch, redis.call('HINCRBY', KEYS[1], 'epoch', 1)}
+return {epoch, of_lineage(redis.call('HINCRBY', KEYS[1], 'epoch', 1))}

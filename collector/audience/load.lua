@@ -15,4 +15,4 @@ for _, tag in ipairs(redis.call('SMEMBERS', ARGV[1] .. ':tags')) do
     found,
   }
 end
-return {state[1] or '0-0', tonumber(state[2]) or 0, state[3] or '0-0', tags}
+return {state[1] or '0-0', of_lineage(state[2]), state[3] or '0-0', tags}

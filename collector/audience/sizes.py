@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from collector import connections, event, keys
+from collector import event, keys
 from collector.audience import bulk
 from collector.audience.columns import CHUNK, PAGE, Columns, Seconds, column_key, seconds, versions_key
 from collector.audience.curve import Curve
@@ -154,11 +154,9 @@ class Sizes:
             _Read(keys.tenant(number, tag), planes, leaves) for number in range(self._installation.partitions)
         ]
         found = bulk.mget(self._client, [read.versions for read in reads])
-        # Asked for after the versions: a failover between the two may only make what is kept seem old.
-        lineages = connections.lineages(self._client, [read.versions[0] for read in reads])
-        for read, versions, lineage in zip(reads, found, lineages, strict=True):
+        for read, versions in zip(reads, found, strict=True):
             with self._lock:
-                read.learn(versions, lineage, self._cache)
+                read.learn(versions, self._cache)
         attempt = 0
         while moving := [read for read in reads if not read.done]:
             attempt += 1
@@ -196,9 +194,8 @@ class _Read:
         self._have: dict[str, Kept] = {}
         self._asked: list[str] = []
 
-    def learn(self, versions: Sequence[bulk.Value], lineage: bytes, cache: Mapping[str, Kept]) -> None:
+    def learn(self, versions: bulk.Group, cache: Mapping[str, Kept]) -> None:
         """Take what is kept of the chunks that these versions tell of."""
-        self._lineage = lineage
         self._see(versions)
         self._have = {key: cache[key] for key in self._wanted if key in cache}
         self.done = not self._stale()
@@ -208,12 +205,12 @@ class _Read:
         self._asked = list(self._wanted) if everything else self._stale()
         return [*self.versions, *self._asked]
 
-    def take(self, reply: Sequence[bulk.Value]) -> dict[str, Kept]:
+    def take(self, reply: bulk.Group) -> dict[str, Kept]:
         """Take what one command brought; the chunks that are new, to be kept."""
-        self._see(reply[: len(self.versions)])
+        self._see(reply)
         brought = {
             key: (self._wanted.get(key, b""), seconds(raw))
-            for key, raw in zip(self._asked, reply[len(self.versions) :], strict=True)
+            for key, raw in zip(self._asked, reply.values[len(self.versions) :], strict=True)
         }
         self._have |= brought
         self.done = not self._stale()
@@ -230,11 +227,13 @@ class _Read:
             for chunk in range(self._count)
         ]
 
-    def _see(self, versions: Sequence[bulk.Value]) -> None:
-        by_leaf = {leaf: bytes(version or b"") for leaf, version in zip(self._leaves, versions, strict=True)}
+    def _see(self, told: bulk.Group) -> None:
+        """Learn which chunks there are and at which versions, by the first values that were told."""
+        by_leaf = {leaf: bytes(version or b"") for leaf, version in zip(self._leaves, told.values, strict=False)}
+        lineage = told.lineage.encode()
         self._count = max((len(version) // 4 for version in by_leaf.values()), default=0)
         self._wanted = {
-            column_key(self._tenant, leaf, plane, chunk): self._lineage
+            column_key(self._tenant, leaf, plane, chunk): lineage
             + by_leaf[leaf][chunk * 4 : chunk * 4 + 4]
             for leaf, plane in self._planes
             for chunk in range(len(by_leaf[leaf]) // 4)

@@ -146,7 +146,7 @@ class _Part:
         self._put_state(share)
         for tag, holding in share.tags.items():
             self._put_holding(tag, holding, share.archived)
-            self._put_visitors(tag, holding, (share.archived, share.epoch))
+            self._put_visitors(tag, holding)
         self._put_tail(share, tail)
         self._remember(share, tail)
         while self._columns.wanting():
@@ -196,12 +196,13 @@ class _Part:
             )
         pipeline.execute()
 
-    def _put_visitors(self, tag: str, holding: Holding, believed: tuple[str, int]) -> None:
+    def _put_visitors(self, tag: str, holding: Holding) -> None:
         """The dictionary: whoever has an event that counts, and when the last one was."""
         query = f"""
             SELECT visitor, max(event_time) FROM {sql.unmarked("archived", "marks")}
             WHERE verdict = 'full' AND event_time >= {self._horizon} GROUP BY visitor"""  # noqa: S608 (an integer)
         following = 0
+        belief = self._columns.load()
         for found in self._ask(tag, holding, query):
             new: list[int] = []
             names: list[bytes] = []
@@ -215,7 +216,9 @@ class _Part:
                 times.append(last)
                 following += 1
             merges = [[SEEN, 1, chunk, *seen] for chunk, seen in chunks.items()]
-            self._columns.apply(believed, believed[0], Effects([(tag, 0, following, new, merges)], []), names)
+            effects = Effects([(tag, 0, following, new, merges)], [])
+            if not self._columns.apply((belief.cursor, belief.epoch), belief.cursor, effects, names):
+                raise BadSetup("The server changed under the work. Mend: begin anew, on an empty one.")
 
     def _put_tail(self, share: Share, tail: Tail) -> None:
         stream = keys.events(self._number)

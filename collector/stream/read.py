@@ -1,12 +1,13 @@
 """Read: a partition's entries after a cursor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
+from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import ResponseError
 
 from collector import keys
-from collector.connections import Redis, clustered
+from collector.connections import Redis, clustered, lineage_of, lineages
 from collector.event import AppliedEvent, StreamedEvent, decode_applied, decode_streamed
 from collector.stream import scripts
 
@@ -18,6 +19,14 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     id: bytes
     payload: bytes
+
+
+class Page(list[Entry]):
+    """Entries, and the lineage of the server that told them. What they lead to must be written to no other."""
+
+    def __init__(self, lineage: str, entries: Iterable[Entry]) -> None:
+        super().__init__(entries)
+        self.lineage = lineage
 
 
 def decode(entry: Entry) -> StreamedEvent | None:
@@ -37,14 +46,9 @@ def decode_many(entries: Sequence[Entry]) -> list[AppliedEvent | None]:
         return [decode_applied(entry.payload) if decode(entry) else None for entry in entries]
 
 
-def after(client: Redis, partition: int, cursor: str, count: int, last: str = "+") -> list[Entry]:
+def after(client: Redis, partition: int, cursor: str, count: int, last: str = "+") -> Page:
     """Up to count entries with an id after the cursor, up to and with `last`, oldest first."""
-    if clustered(client):  # which needs the name as text to find the server, and so gets the callback's dicts
-        found = client.xrange(keys.events(partition), f"({cursor}", last, count)
-        return [Entry(entry_id, fields[b"e"]) for entry_id, fields in found]
-    # The name as bytes goes past redis-py's reply callback, which builds a dict an entry: 1–2 µs each.
-    rows = client.execute_command(b"XRANGE", keys.events(partition), f"({cursor}", last, "COUNT", count)
-    return [Entry(row[0], row[1][1]) for row in rows]
+    return many(client, {partition: cursor}, count, last)[partition]
 
 
 def last_id(client: Redis, partition: int) -> str:
@@ -72,15 +76,31 @@ def trim(client: Redis, partition: int) -> int:
     return gone
 
 
-def many(client: Redis, cursors: Mapping[int, str], count: int) -> dict[int, list[Entry]]:
+def many(client: Redis, cursors: Mapping[int, str], count: int, last: str = "+") -> dict[int, Page]:
     """after() for many partitions, in one round trip: {partition: cursor} → {partition: entries}."""
     if clustered(client):
-        return {partition: after(client, partition, cursor, count) for partition, cursor in cursors.items()}
+        return {
+            partition: _of_cluster(client, keys.events(partition), cursor, count, last)
+            for partition, cursor in cursors.items()
+        }
+    # The names as bytes go past redis-py's reply callbacks, which build a dict an entry: 1–2 µs each.
     pipeline = client.pipeline(transaction=False)
+    pipeline.execute_command(b"INFO", "replication")
     for partition, cursor in cursors.items():
-        pipeline.execute_command(b"XRANGE", keys.events(partition), f"({cursor}", "+", "COUNT", count)
-    replies = pipeline.execute()
+        pipeline.execute_command(b"XRANGE", keys.events(partition), f"({cursor}", last, "COUNT", count)
+    told, *replies = pipeline.execute()
+    lineage = lineage_of(told)
     return {
-        partition: [Entry(row[0], row[1][1]) for row in rows]
+        partition: Page(lineage, [Entry(row[0], row[1][1]) for row in rows])
         for partition, rows in zip(cursors, replies, strict=True)
     }
+
+
+def _of_cluster(client: Redis, stream: str, cursor: str, count: int, last: str) -> Page:
+    """A cluster needs the name as text to find the server, and gives the callback's dicts."""
+    (before,) = lineages(client, [stream])
+    found = client.xrange(stream, f"({cursor}", last, count)
+    (lineage,) = lineages(client, [stream])
+    if before != lineage:
+        raise Disconnected("The slot has moved to another server meanwhile.")
+    return Page(lineage, [Entry(entry_id, fields[b"e"]) for entry_id, fields in found])

@@ -9,6 +9,7 @@ from redis.exceptions import ResponseError
 from collector.connections import Redis
 
 SHARED = {
+    "lineage": ("stream", "lineage.lua"),
     "buckets": ("stream", "buckets.lua"),
     "newest": ("stream", "newest.lua"),
     "columns": ("audience", "columns.lua"),

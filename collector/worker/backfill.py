@@ -58,6 +58,8 @@ def _groups(wanting: list[Wanting]) -> Iterator[list[Wanting]]:
 
 def _fill(columns: Columns, writer: Writer, tag: str, group: list[Wanting], horizon: int) -> int:
     past = writer.manifest.past(tag)
+    if read.parse(past.archived) < read.parse(group[0][1].live_from):
+        return 0  # a failover to a server that is behind
     spans = [sql.Span(leaf, max(state.filling_from, horizon), state.covered_from) for leaf, state in group]
     query = sql.latest(spans, source="archived", marks="marks", until=read.parse(group[0][1].live_from))
     oldest = min(span.low for span in spans)
@@ -65,7 +67,7 @@ def _fill(columns: Columns, writer: Writer, tag: str, group: list[Wanting], hori
     after = [state.after for _, state in group]
     try:
         paths = [str(writer.manifest.check(tag, file)) for file in files]
-        if paths and not _merge_past(columns, tag, group, after, query, paths):
+        if paths and not _merge_past(columns, past.lineage, tag, group, after, query, paths):
             return 0  # another worker fills it, or the leaf is gone
     except (duckdb.Error, Damaged) as error:
         if (
@@ -77,7 +79,7 @@ def _fill(columns: Columns, writer: Writer, tag: str, group: list[Wanting], hori
         return 0
     done = 0
     for place, (leaf, state) in enumerate(group):
-        ended = columns.backfill(tag, leaf.id, state, after[place], [])
+        ended = columns.backfill(past.lineage, tag, leaf.id, state, after[place], [])
         done += ended
         if ended and state.failed:
             columns.fail(tag, leaf.id, "")
@@ -85,7 +87,13 @@ def _fill(columns: Columns, writer: Writer, tag: str, group: list[Wanting], hori
 
 
 def _merge_past(
-    columns: Columns, tag: str, group: list[Wanting], after: list[str], query: str, paths: list[str]
+    columns: Columns,
+    lineage: str,
+    tag: str,
+    group: list[Wanting],
+    after: list[str],
+    query: str,
+    paths: list[str],
 ) -> bool:
     """Merge what the query finds in the files, and move `after` along; False when the leaves are not ours to fill."""
     # The marks are looked at by the script that merges, where they cannot be out of date.
@@ -97,7 +105,9 @@ def _merge_past(
                 if last <= after[place]:
                     continue
                 some = [(row[0], row[1 + place]) for row in found if row[1 + place] and row[0] > after[place]]
-                if not columns.backfill(tag, leaf.id, state, after[place], some, new_after=last):
+                if not columns.backfill(
+                    lineage, tag, leaf.id, state, after[place], some, new_after=last
+                ):
                     return False
                 after[place] = last
     return True

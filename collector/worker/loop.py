@@ -169,11 +169,14 @@ class Worker:
         busy = [(self._partitions[number], entries) for number, entries in waiting.items() if entries]
         return any(list(self._pool.map(self._apply, busy)))  # a list: all of them are waited for
 
-    def _apply(self, work: tuple[Partition, list[read.Entry]]) -> bool:
+    def _apply(self, work: tuple[Partition, read.Page]) -> bool:
         """Apply a batch, and what waits behind it as long as whole batches do, for a while; whether more waits."""
         partition, entries = work
         end = time.monotonic() + TURN
         while entries:
+            if entries.lineage != partition.lineage:  # a failover came between
+                partition.reload()
+                return True
             start = time.perf_counter()
             done = poison.apply(partition, entries)
             metrics.BATCH_SECONDS.observe(time.perf_counter() - start)

@@ -112,6 +112,7 @@ class Partition:
         """Believe anew: cursor, epoch, leaves and ordinals, as they are now."""
         belief: Belief = self.columns.load()
         self.cursor, self._epoch = belief.cursor, belief.epoch
+        self.lineage = belief.lineage
         leaves = {
             tag: [self._leaf(leaf.condition) for leaf in row.leaves] for tag, row in belief.tags.items()
         }

@@ -29,8 +29,10 @@ def apply(partition: Partition, entries: Sequence[Entry]) -> int:
         if not _of_the_events(error):
             raise
         logger.warning("batch_failed", partition=partition.number, events=len(entries), error=_named(error))
-    before = len(entries)
+    before, lineage = len(entries), partition.lineage
     partition.reload()
+    if partition.lineage != lineage:
+        return 0  # the entries are of a server that went
     cursor = read.parse(partition.cursor)  # a part of the batch may have been committed
     entries = [entry for entry in entries if read.parse(entry.id) > cursor]
     done = before - len(entries)
@@ -45,7 +47,7 @@ def apply(partition: Partition, entries: Sequence[Entry]) -> int:
 
 def _put_aside(partition: Partition, entry: Entry) -> int:
     """Try the one entry some more times; then commit it as a dead letter."""
-    failed = ""
+    failed, lineage = "", partition.lineage
     for _ in range(TRIES - 1):
         time.sleep(PAUSE)
         try:
@@ -58,6 +60,8 @@ def _put_aside(partition: Partition, entry: Entry) -> int:
                 "event_failed", partition=partition.number, id=entry.id.decode(), error=_named(error)
             )
             partition.reload()
+            if partition.lineage != lineage:
+                return 0
     return partition.apply([entry], failed=failed)
 
 

@@ -264,9 +264,11 @@ class Account:
             path = f"/v1/audiences/{self.audiences[name]}"
             until(partial(self._known, path), "an audience is ready")
             wanted = oracle.members(events, rule, at=int(time.time()))
-            assert self._edge.told("GET", f"{path}/size")["size"] == len(wanted)
+            size = self._edge.told("GET", f"{path}/size")["size"]
+            assert size == len(wanted), f"{name}: {size} members, not {len(wanted)}"
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            assert self._edge.told("GET", f"{path}/size?as_of={now}")["size"] == len(wanted)
+            size = self._edge.told("GET", f"{path}/size?as_of={now}")["size"]
+            assert size == len(wanted), f"{name} as of now: {size} members, not {len(wanted)}"
 
 
 def _place(entry: bytes) -> tuple[int, int]:

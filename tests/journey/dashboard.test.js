@@ -137,7 +137,7 @@ test('dark, Swedish, signed out; a wrong password says so and nothing more', asy
   await page.waitForURL('**/audiences');
   await page.locator('.me summary').click();
   await page.getByRole('button', { name: 'Dark' }).click();
-  assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme), 'dark');
+  await page.waitForFunction(() => document.body && getComputedStyle(document.documentElement).colorScheme === 'dark');
   await page.locator('.me summary').click();
   await page.getByRole('button', { name: 'Svenska' }).click();
   await page.getByRole('heading', { name: 'Målgrupper' }).waitFor();
