@@ -99,6 +99,17 @@ def test_wherever_a_worker_s_turn_is_cut_by_a_failover_all_counts_once(parts: Pa
     assert size(parts, twice) == 1
 
 
+def test_a_page_of_the_old_primary_is_not_applied_on_beliefs_of_the_new_one(parts: Parts) -> None:
+    parts.send(happened("anna"))
+    worker = Worker(parts.client, parts.installation, parts.settings, "a worker", parts.clock)
+    page = read.after(parts.client, 0, read.START, 10)
+    fail_over(parts.client)
+    partition = parts.partition()
+    before = everything(parts.client)
+    assert worker._apply((partition, page)), "it looks again at once"
+    assert everything(parts.client) == before
+
+
 def test_a_failing_batch_is_not_taken_apart_on_another_server(
     parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
