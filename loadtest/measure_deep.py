@@ -15,6 +15,7 @@ from collector.archive.manifest import Manifest
 from collector.archive.write import Writer
 from collector.audience.rules import parse
 from collector.clock import DAY, iso
+from collector.worker import backfill
 from loadtest.load import rows
 from loadtest.measure_past import RULES, ready
 from loadtest.measure_worker import append
@@ -102,13 +103,16 @@ def _scan(rig: Rig, tag: str) -> float:
     leaves = [leaf for rule in RULES for leaf in parse(rule).leaves()]
     now = int(time.time()) + 1
     spans = [sql.Span(leaf, now - 540 * DAY, now) for leaf in leaves]
-    query = sql.latest(spans, source="archived", marks="marks", until=(now * 1000, 0))
     best = float("inf")
     for _ in range(2):
         started = time.perf_counter()
         for number in range(rig.installation.partitions):
             manifest = Manifest(rig.client, number, rig.settings.archive)
-            paths = [str(manifest.path(tag, file.name)) for file in manifest.past(tag).files]
+            files = manifest.past(tag).files
+            paths = [str(manifest.path(tag, file.name)) for file in files]
+            query = sql.latest(
+                spans, source="archived", marks="marks", until=(now * 1000, 0), extent=backfill.extent(files)
+            )
             with scan.connect(paths, archive_rows.SCHEMA.empty_table(), {}) as connection:
                 connection.execute("SET threads = 1")
                 connection.execute(query).to_arrow_table()

@@ -21,20 +21,39 @@ class Span(NamedTuple):
     high: int
 
 
-def latest(spans: Sequence[Span], *, source: str, marks: str, until: tuple[int, int]) -> str:
+class Extent(NamedTuple):
+    """What all rows are within: oldest ≤ event_time ≤ newest, Unix seconds, and stream ids up to `last` (ms, seq).
+
+    Tests that all of them pass are left out of a query: they take a quarter of a scan.
+    """
+
+    oldest: int
+    newest: int
+    last: tuple[int, int]
+
+
+def latest(
+    spans: Sequence[Span], *, source: str, marks: str, until: tuple[int, int], extent: Extent | None = None
+) -> str:
     """Rows (visitor, leaf_0, leaf_1, …), ordered by visitor, of the visitors that match any of the spans.
 
     leaf_i holds the event times of the i-th span's latest matches, up to its leaf's count, the latest first;
     NULL without any. Only rows with full consent and a stream id ≤ until (ms, seq) are looked at.
     """
+    matches = []
+    for span in spans:
+        tests = [predicate(span.leaf)]
+        if extent is None or extent.oldest < span.low:
+            tests.append(f"event_time >= {span.low}")
+        if extent is None or extent.newest >= span.high:
+            tests.append(f"event_time < {span.high}")
+        matches.append(" AND ".join(tests))
     ms, seq = until
-    matches = [
-        f"{predicate(span.leaf)} AND event_time >= {span.low} AND event_time < {span.high}" for span in spans
-    ]
-    scan = _scan(
-        [span.leaf for span in spans], matches, source, marks, where=f"(sid_ms, sid_seq) <= ({ms}, {seq})"
-    )
-    return f"{scan} ORDER BY visitor"
+    known = extent is not None and extent.last <= until
+    where = "true" if known else f"(sid_ms, sid_seq) <= ({ms}, {seq})"
+    scan = _scan([span.leaf for span in spans], matches, source, marks, where=where)
+    found = ", ".join(f"CASE WHEN leaf_{n}[1] IS NOT NULL THEN leaf_{n} END" for n in range(len(spans)))
+    return f"SELECT visitor, {found} FROM ({scan}) ORDER BY visitor"  # noqa: S608 (every value is quoted)
 
 
 def members(
@@ -110,7 +129,7 @@ def predicate(leaf: Leaf) -> str:
 def _scan(leaves: Sequence[Leaf], matches: Sequence[str], source: str, marks: str, *, where: str) -> str:
     named = ", ".join(f"({match}) AS match_{place}" for place, match in enumerate(matches))
     columns = ", ".join(
-        f"max(event_time, {leaf.count}) FILTER (WHERE match_{place}) AS leaf_{place}"
+        f"{_greatest(f'CASE WHEN match_{place} THEN event_time END', leaf.count)} AS leaf_{place}"
         for place, leaf in enumerate(leaves)
     )
     return f"""
@@ -118,6 +137,11 @@ def _scan(leaves: Sequence[Leaf], matches: Sequence[str], source: str, marks: st
             SELECT visitor, event_time, {named} FROM {unmarked(source, marks)}
             WHERE verdict = 'full' AND {where} AND {_any(matches)})
         GROUP BY visitor"""  # noqa: S608 (every value is quoted)
+
+
+def _greatest(value: str, count: int) -> str:
+    """The aggregate that lists the greatest values, the greatest first. The plain one takes half as long."""
+    return f"[max({value})]" if count == 1 else f"max({value}, {count})"
 
 
 def unmarked(source: str, marks: str) -> str:

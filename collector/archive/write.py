@@ -180,8 +180,7 @@ class Writer:
         table = without(table, tombstones)
         if not table.num_rows:
             return None
-        ms, seq = table["sid_ms"], table["sid_seq"]
-        first, last = f"{ms[0]}-{seq[0]}", f"{ms[-1]}-{seq[-1]}"
+        first, last = _id_at(table, pc.min), _id_at(table, pc.max)
         name = self.manifest.unused_name(first)
         path = self.manifest.path(tag, name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -208,6 +207,13 @@ class Writer:
 
     def _delete_at(self) -> float:
         return self._clock() + self._settings.garbage_seconds
+
+
+def _id_at(table: pa.Table, end: Any) -> str:
+    """The least (pc.min) or the greatest (pc.max) stream id of the rows; merged files need not come in order."""
+    ms = end(table["sid_ms"])
+    seq = end(table.filter(cast(Any, pc.equal(table["sid_ms"], ms)))["sid_seq"])
+    return f"{ms}-{seq}"
 
 
 def without(table: pa.Table, tombstones: dict[int, int]) -> pa.Table:

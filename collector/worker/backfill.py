@@ -1,12 +1,13 @@
 """Backfill: past matches for leaves that want more past than their columns hold."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import duckdb
 
 from collector import log
 from collector.archive import rows, scan, sql
+from collector.archive.manifest import File
 from collector.archive.whole import Damaged
 from collector.archive.write import Writer
 from collector.audience.columns import STOPPED, Columns, LeafState
@@ -61,9 +62,10 @@ def _fill(columns: Columns, writer: Writer, tag: str, group: list[Wanting], hori
     if read.parse(past.archived) < read.parse(group[0][1].live_from):
         return 0  # a failover to a server that is behind
     spans = [sql.Span(leaf, max(state.filling_from, horizon), state.covered_from) for leaf, state in group]
-    query = sql.latest(spans, source="archived", marks="marks", until=read.parse(group[0][1].live_from))
     oldest = min(span.low for span in spans)
     files = [file for file in past.files if file.to_time >= oldest]
+    until = read.parse(group[0][1].live_from)
+    query = sql.latest(spans, source="archived", marks="marks", until=until, extent=extent(files))
     after = [state.after for _, state in group]
     try:
         paths = [str(writer.manifest.check(tag, file)) for file in files]
@@ -84,6 +86,17 @@ def _fill(columns: Columns, writer: Writer, tag: str, group: list[Wanting], hori
         if ended and state.failed:
             columns.fail(tag, leaf.id, "")
     return done
+
+
+def extent(files: Sequence[File]) -> sql.Extent | None:
+    """What the rows of some files are within; None without any."""
+    if not files:
+        return None
+    return sql.Extent(
+        min(file.from_time for file in files),
+        max(file.to_time for file in files),
+        max(read.parse(file.last) for file in files),
+    )
 
 
 def _merge_past(

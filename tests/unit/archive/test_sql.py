@@ -64,8 +64,21 @@ class Past:
         return {visitor for (visitor,) in self.base.execute(query).fetchall()}
 
     def latest(self, spans: Sequence[sql.Span], until: tuple[int, int]) -> list[tuple[Any, ...]]:
-        query = sql.latest(spans, source="archived", marks="marks", until=until)
-        return self.base.execute(query).fetchall()
+        """What is found, the same whether or not one knows what the rows are within."""
+        found, known = (
+            self.base.execute(
+                sql.latest(spans, source="archived", marks="marks", until=until, extent=extent)
+            ).fetchall()
+            for extent in (None, self.extent())
+        )
+        assert known == found
+        return found
+
+    def extent(self) -> sql.Extent | None:
+        """What the rows are within, as they say themselves."""
+        ends = self.base.execute("SELECT min(event_time), max(event_time), max((sid_ms, sid_seq)) FROM archived")
+        ((oldest, newest, last),) = ends.fetchall()
+        return None if last is None else sql.Extent(oldest, newest, last)
 
 
 def live_members(
@@ -301,6 +314,21 @@ def test_each_leaf_of_a_backfill_has_its_own_span() -> None:
         sql.Span(parse({"event": "b"}).leaves()[0], NOW - 4, NOW + 1),
     ]
     assert Past(traffic).latest(spans, (99, 0)) == [("v", [NOW - 5, NOW - 9], [NOW])]
+
+
+def test_tests_that_every_row_passes_are_left_out() -> None:
+    (leaf,) = parse({"event": "e"}).leaves()
+    spans, until = [sql.Span(leaf, NOW - 5, NOW + 1)], (7, 3)
+
+    def left(extent: sql.Extent) -> set[str]:
+        query = sql.latest(spans, source="archived", marks="marks", until=until, extent=extent)
+        tests = {"low": f">= {NOW - 5}", "high": f"< {NOW + 1}", "until": "(7, 3)"}
+        return {name for name, test in tests.items() if test in query}
+
+    assert left(sql.Extent(NOW - 5, NOW, (7, 3))) == set()
+    assert left(sql.Extent(NOW - 6, NOW, (7, 3))) == {"low"}
+    assert left(sql.Extent(NOW - 5, NOW + 1, (7, 3))) == {"high"}
+    assert left(sql.Extent(NOW - 5, NOW, (7, 4))) == {"until"}
 
 
 def test_a_backfill_stops_at_its_stream_id() -> None:

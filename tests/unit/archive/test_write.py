@@ -215,3 +215,20 @@ def test_a_flush_is_due_by_number_by_age_and_on_demand(redis: Redis, settings: S
     assert not parts.writer().due()
     send(parts, 3, 1)
     assert parts.writer().due()
+
+
+def test_a_merged_file_tells_its_newest_row_wherever_that_lies(redis: Redis, settings: Settings) -> None:
+    """A file that is left alone may lie between two that were merged: later merges take rows out of order."""
+    parts = Parts(redis, settings)
+    for _ in range(3):
+        parts.send(happened("anna"))
+        parts.apply()
+        parts.flush()
+    writer = parts.writer()
+    past = writer.manifest.past(TAG)
+    first, _, third = past.files
+    assert writer._rewrite(TAG, past, [first, third])
+    past = writer.manifest.past(TAG)
+    assert writer._rewrite(TAG, past, past.files)
+    (whole,) = writer.manifest.past(TAG).files
+    assert (whole.first, whole.last) == (first.first, third.last)
