@@ -117,7 +117,11 @@ def _merge_past(
             for place, (leaf, state) in enumerate(group):
                 if last <= after[place]:
                     continue
-                some = [(row[0], row[1 + place]) for row in found if row[1 + place] and row[0] > after[place]]
+                some = [
+                    (row[0], [times] if leaf.count == 1 else times)
+                    for row in found
+                    if (times := row[1 + place]) and row[0] > after[place]
+                ]
                 if not columns.backfill(
                     lineage, tag, leaf.id, state, after[place], some, new_after=last
                 ):

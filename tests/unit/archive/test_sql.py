@@ -64,7 +64,7 @@ class Past:
         return {visitor for (visitor,) in self.base.execute(query).fetchall()}
 
     def latest(self, spans: Sequence[sql.Span], until: tuple[int, int]) -> list[tuple[Any, ...]]:
-        """What is found, the same whether or not one knows what the rows are within."""
+        """What is found, as lists; the same whether or not one knows what the rows are within."""
         found, known = (
             self.base.execute(
                 sql.latest(spans, source="archived", marks="marks", until=until, extent=extent)
@@ -72,7 +72,9 @@ class Past:
             for extent in (None, self.extent())
         )
         assert known == found
-        return found
+        return [
+            (visitor, *([time] if isinstance(time, int) else time for time in times)) for visitor, *times in found
+        ]
 
     def extent(self) -> sql.Extent | None:
         """What the rows are within, as they say themselves."""
