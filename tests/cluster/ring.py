@@ -197,7 +197,7 @@ class Watched(Pair):
             f"port {port}\ndir {folder}\n"
             f"sentinel monitor {self.NAME} 127.0.0.1 {self.primary.port} 2\n"
             f"sentinel down-after-milliseconds {self.NAME} {NODE_TIMEOUT}\n"
-            f"sentinel failover-timeout {self.NAME} 10000\n"
+            f"sentinel failover-timeout {self.NAME} 3000\n"
         )
         member = Member(self.sentinel_command(folder / "sentinel.conf"), {}, folder / "out")
         member.port = port
