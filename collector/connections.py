@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
@@ -242,6 +243,18 @@ def lineages(client: Redis, keys: Sequence[str]) -> list[str]:
     nodes = [client.get_node_from_key(key) for key in keys]
     known = {node: _lineage(client.get_redis_connection(node)) for node in set(nodes)}
     return [known[node] for node in nodes]
+
+
+@contextmanager
+def steady(client: Redis, keys: Sequence[str]) -> Iterator[list[str]]:
+    """The lineages of the keys' servers, for reads of a cluster that cannot ask in the same breath.
+
+    Raises redis.ConnectionError at the end when they are no longer the same.
+    """
+    before = lineages(client, keys)
+    yield before
+    if lineages(client, keys) != before:
+        raise redis.ConnectionError("A slot has moved to another server meanwhile.")
 
 
 def _lineage(server: Redis) -> str:

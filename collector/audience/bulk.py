@@ -53,15 +53,12 @@ def mget(client: Redis, groups: Sequence[Sequence[str]]) -> list[Group]:
 
 
 def _of_cluster(client: Redis, groups: Sequence[Sequence[str]]) -> list[Group]:
-    firsts = [group[0] for group in groups]
-    before = connections.lineages(client, firsts)
-    pipeline = client.pipeline(transaction=False)
-    for group in groups:
-        pipeline.execute_command("MGET", *group)  # by name: a cluster's pipeline has no mget()
-    found: list[list[Value]] = pipeline.execute()
-    if before != connections.lineages(client, firsts):
-        raise Disconnected("A slot has moved to another server meanwhile.")
-    return [Group(lineage, values) for lineage, values in zip(before, found, strict=True)]
+    with connections.steady(client, [group[0] for group in groups]) as lineages:
+        pipeline = client.pipeline(transaction=False)
+        for group in groups:
+            pipeline.execute_command("MGET", *group)  # by name: a cluster's pipeline has no mget()
+        found: list[list[Value]] = pipeline.execute()
+    return [Group(lineage, values) for lineage, values in zip(lineages, found, strict=True)]
 
 
 class _Replies:

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
-from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import ResponseError
 
 from collector import keys
-from collector.connections import Redis, clustered, lineage_of, lineages
+from collector.connections import Redis, clustered, lineage_of, steady
 from collector.event import AppliedEvent, StreamedEvent, decode_applied, decode_streamed
 from collector.stream import scripts
 
@@ -79,10 +78,7 @@ def trim(client: Redis, partition: int) -> int:
 def many(client: Redis, cursors: Mapping[int, str], count: int, last: str = "+") -> dict[int, Page]:
     """after() for many partitions, in one round trip: {partition: cursor} → {partition: entries}."""
     if clustered(client):
-        return {
-            partition: _of_cluster(client, keys.events(partition), cursor, count, last)
-            for partition, cursor in cursors.items()
-        }
+        return _of_cluster(client, cursors, count, last)
     # The names as bytes go past redis-py's reply callbacks, which build a dict an entry: 1–2 µs each.
     pipeline = client.pipeline(transaction=False)
     pipeline.execute_command(b"INFO", "replication")
@@ -96,11 +92,16 @@ def many(client: Redis, cursors: Mapping[int, str], count: int, last: str = "+")
     }
 
 
-def _of_cluster(client: Redis, stream: str, cursor: str, count: int, last: str) -> Page:
+def _of_cluster(client: Redis, cursors: Mapping[int, str], count: int, last: str) -> dict[int, Page]:
     """A cluster needs the name as text to find the server, and gives the callback's dicts."""
-    (before,) = lineages(client, [stream])
-    found = client.xrange(stream, f"({cursor}", last, count)
-    (lineage,) = lineages(client, [stream])
-    if before != lineage:
-        raise Disconnected("The slot has moved to another server meanwhile.")
-    return Page(lineage, [Entry(entry_id, fields[b"e"]) for entry_id, fields in found])
+    with steady(client, [keys.events(partition) for partition in cursors]) as lineages:
+        return {
+            partition: Page(
+                lineage,
+                [
+                    Entry(entry_id, fields[b"e"])
+                    for entry_id, fields in client.xrange(keys.events(partition), f"({cursor}", last, count)
+                ],
+            )
+            for lineage, (partition, cursor) in zip(lineages, cursors.items(), strict=True)
+        }

@@ -59,12 +59,12 @@ def _groups(wanting: list[Wanting]) -> Iterator[list[Wanting]]:
 
 def _fill(columns: Columns, writer: Writer, tag: str, group: list[Wanting], horizon: int) -> int:
     past = writer.manifest.past(tag)
-    if read.parse(past.archived) < read.parse(group[0][1].live_from):
+    until = read.parse(group[0][1].live_from)
+    if read.parse(past.archived) < until:
         return 0  # a failover to a server that is behind
     spans = [sql.Span(leaf, max(state.filling_from, horizon), state.covered_from) for leaf, state in group]
     oldest = min(span.low for span in spans)
     files = [file for file in past.files if file.to_time >= oldest]
-    until = read.parse(group[0][1].live_from)
     query = sql.latest(spans, source="archived", marks="marks", until=until, extent=extent(files))
     after = [state.after for _, state in group]
     try:

@@ -113,6 +113,11 @@ class Parts:
         return sorted(visitor for _, visitors in runs for visitor in visitors)
 
 
+def everything(client: Redis) -> dict[bytes, bytes]:
+    """What the server holds."""
+    return {key: client.dump(key) for key in client.scan_iter(count=10_000)}
+
+
 def ordinals(count: int) -> list[str]:
     """That many browser visitors."""
     return [f"{place:032x}" for place in range(count)]

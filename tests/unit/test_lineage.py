@@ -16,7 +16,7 @@ from collector.worker import poison
 from collector.worker.backfill import fill
 from collector.worker.loop import Worker
 from tests.stateful.interruption import interrupted
-from tests.unit.parts import NOW, TAG, Parts, happened
+from tests.unit.parts import NOW, TAG, Parts, everything, happened
 
 TWICE = {"event": "addtocart", "min_count": 2, "retention_days": 30}
 
@@ -39,10 +39,6 @@ def fail_over(redis: Redis) -> None:
     ((newest, fields),) = redis.xrevrange(stream, count=1)
     redis.xdel(stream, newest)
     redis.xadd(stream, fields)
-
-
-def everything(redis: Redis) -> dict[bytes, bytes]:
-    return {key: redis.dump(key) for key in redis.scan_iter(count=10_000)}
 
 
 def size(parts: Parts, made: Any) -> int:

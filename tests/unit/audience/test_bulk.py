@@ -74,7 +74,7 @@ def half_answers() -> Iterator[int]:
                     return
                 with line:
                     while asked := line.recv(65_536):
-                        if b"INFO" in asked:
+                        if b"replication" in asked:
                             line.sendall(b"$0\r\n\r\n")
                         if b"MGET" in asked:
                             line.sendall(b"*1\r\n$100000\r\n" + b"x" * 50_000)

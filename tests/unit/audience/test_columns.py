@@ -11,7 +11,7 @@ from collector import keys
 from collector.audience.columns import Columns, Effects, Known, LeafState, column_key, seconds
 from collector.connections import Redis
 from collector.settings import Settings
-from tests.unit.parts import NOW, OTHER_TAG, TAG, Parts, ordinals
+from tests.unit.parts import NOW, OTHER_TAG, TAG, Parts, everything, ordinals
 
 LEAF = "1eaf"
 Merges = list[Any]
@@ -55,10 +55,6 @@ def moved(epoch: str) -> str:
     """The epoch after this one."""
     lineage, number = epoch.split(":")
     return f"{lineage}:{int(number) + 1}"
-
-
-def everything(redis: Redis) -> dict[bytes, bytes]:
-    return {key: redis.dump(key) for key in redis.scan_iter(count=10_000)}
 
 
 def test_thousands_of_visitors_are_found_through_every_split(redis: Redis, settings: Settings) -> None:
