@@ -33,8 +33,9 @@
 | {p}:tags | set | tags with anything in this partition |
 | {p}:wanting | set | tags of which a leaf may want more past |
 | {p}:<tag>:meta | hash | visitors, next (ordinal), buckets, version (the last one given to a chunk) |
-| {p}:<tag>:dict:<bucket> | hash | visitor key → ordinal |
-| {p}:<tag>:ids:<page> | hash | ordinal mod 64 → visitor key |
+| {p}:<tag>:dict:<bucket> | hash | what the bucket leaves of a visitor's hash → ordinal, or some of them |
+| {p}:<tag>:ids:<page> | string | visitor keys of 17 bytes, by ordinal; 240 a page |
+| {p}:<tag>:texts:<page> | hash | ordinal mod 64 → visitor key of another length |
 | {p}:<tag>:free | list | ordinals to use again |
 | {p}:<tag>:leaves | set | leaf ids |
 | {p}:<tag>:leaf:<leaf> | hash | condition, count, live_from, covered_from, wanted_from, filling_from, after, failed, touched |

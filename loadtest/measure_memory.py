@@ -18,7 +18,7 @@ from loadtest.report import Asked, Line, at_most
 from loadtest.rig import Rig
 from loadtest.traffic import GRANTED, events
 
-VISITOR_GOAL, LEAF_GOAL, ID_GOAL = 60.0, 4.5, 10.0  # bytes
+VISITOR_GOAL, LEAF_GOAL, ID_GOAL = 30.0, 4.5, 10.0  # bytes
 MANY = 1_000_000  # what the goals are for: with fewer, what there is once weighs on each
 BATCH = 2_000
 LEAVES = 3
@@ -44,13 +44,12 @@ def measure(asked: Asked) -> Iterator[Line]:
         tenants = [keys.tenant(number, rig.tag.id) for number in range(rig.installation.partitions)]
         for tenant in tenants:
             for key in rig.client.scan_iter(f"{tenant}:col:*", count=1_000):
-                if b":seen:" not in key:
-                    rig.client.delete(key)
+                rig.client.delete(key)
         bare = memory(rig)
         known = sum(int(rig.client.hget(f"{tenant}:meta", "visitors")) for tenant in tenants)
         beside = f"{known:,} visitors; used_memory {(bare.used - empty.used) / 2**20:,.0f} MiB"
         yield at_most(
-            "Redis bytes a visitor: dictionary, ids, last seen",
+            "Redis bytes a visitor: dictionary with the ids",
             (bare.used - empty.used) / known,
             VISITOR_GOAL,
             f"{beside}; resident {(full.resident - empty.resident) / known:,.1f} bytes a visitor "
@@ -59,9 +58,10 @@ def measure(asked: Asked) -> Iterator[Line]:
         )
         yield at_most(
             "Redis bytes a visitor and leaf",
-            (full.used - bare.used) / known / LEAVES,
+            (full.used - bare.used) / known / (LEAVES + 1),
             LEAF_GOAL,
-            f"{LEAVES} leaves that everybody matches; the goals are for {MANY:,} visitors",
+            f"{LEAVES} leaves that everybody matches, and the built-in one: when a visitor was last seen; "
+            f"the goals are for {MANY:,} visitors",
             digits=2,
         )
     with Rig() as rig:

@@ -13,6 +13,7 @@ from loadtest.report import RESULTS
 
 GB, TB = 1e9, 1e12
 LEAVES = 100  # conditions of one tag that are kept; the row of growth that the worker's cost is taken from
+PLANES = LEAVES + 1  # with the built-in one: when a visitor was last seen
 BUSY = (
     0.6  # of a core: above it waiting grows faster than work, and a lost machine's share has to go somewhere
 )
@@ -98,7 +99,7 @@ def measured(folder: Path = RESULTS) -> Costs:
         append=append,
         apply=worker["redis_us_an_event"],
         worker=worker["worker_us_an_event"],
-        visitor=number("Redis bytes a visitor: dictionary, ids, last seen"),
+        visitor=number("Redis bytes a visitor: dictionary with the ids"),
         leaf=number("Redis bytes a visitor and leaf"),
         id=number("Redis bytes an event id"),
         stream=worker["stream_bytes_an_event"],
@@ -145,7 +146,7 @@ def plan(costs: Costs, rate: float, visitors: float) -> Plan:
     """The arithmetic: every cost times its number, divided by how full things may be."""
     cores = rate / 1e6 / BUSY  # for a µs an event
     redis = (costs.append + costs.apply) * cores
-    dictionary, columns = costs.visitor * visitors, costs.leaf * LEAVES * visitors
+    dictionary, columns = costs.visitor * visitors, costs.leaf * PLANES * visitors
     ids, ids_default = (costs.id * rate * GENERATIONS * window for window in (SHORT_WINDOW, WINDOW))
     streams = costs.stream * rate * BACKLOG
     data = dictionary + columns + ids + streams
@@ -193,7 +194,7 @@ class Limit(NamedTuple):
 
 def limits(costs: Costs) -> list[Limit]:
     """What breaks first, first."""
-    each = VISITORS * (costs.visitor + LEAVES * costs.leaf)
+    each = VISITORS * (costs.visitor + PLANES * costs.leaf)
     found = [
         Limit(
             SHARD / (costs.id * GENERATIONS * WINDOW),
@@ -201,7 +202,7 @@ def limits(costs: Costs) -> list[Limit]:
             f"`COLLECTOR_ID_WINDOW={SHORT_WINDOW}`: {WINDOW / SHORT_WINDOW:.0f} times as far",
         ),
         Limit(
-            COLUMNS / (costs.leaf * LEAVES * VISITORS),
+            COLUMNS / (costs.leaf * PLANES * VISITORS),
             f"8 GiB of columns ({LEAVES} conditions): the next audience is refused",
             "`COLLECTOR_MAX_COLUMN_BYTES`, and memory for it",
         ),

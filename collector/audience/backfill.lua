@@ -16,7 +16,7 @@ local count = tonumber(leaf[5])
 local marked = redis.call('EXISTS', t.tenant .. ':bars', t.tenant .. ':tombs') > 0
 local chunks = {}
 for i, row in ipairs(cmsgpack.unpack(ARGV[9])) do
-  local ordinal = tonumber(lookup(t, row[1], ARGV[9 + i]))
+  local ordinal = lookup(t, row[1], ARGV[9 + i])
   if ordinal then
     local until_ = 0
     if marked then

@@ -3,9 +3,13 @@
 -- Visitors in a chunk: 64 fewer than 65,536, so that a full chunk and its string header fit a 256 KiB
 -- allocation; a byte more and the allocator takes 320 KiB.
 local CHUNK = 65472
-local PAGE = 64
 -- A dictionary bucket holds 40 visitors on average: small enough for a listpack's linear search.
 local LOAD = 40
+-- A visitor's key: its kind and 16 bytes. Whoever has another length lies in a hash of TEXTS.
+local WIDTH = 17
+-- So many keys and the string's header fill 4 KiB.
+local PAGE = 240
+local TEXTS = 64
 -- Arguments go over Lua's stack, which holds 8,000: four words an ordinal and a few beside them.
 local STEP = 1500
 
@@ -23,23 +27,53 @@ local function save(t)
   redis.call('HSET', t.tenant .. ':meta', 'visitors', t.visitors, 'next', t.next, 'buckets', t.buckets)
 end
 
-local function lookup(t, hash, visitor)
-  return redis.call('HGET', t.tenant .. ':dict:' .. bucket_of(hash, t.buckets), visitor)
+-- Where the key of an ordinal's visitor lies: the page, the place in it.
+local function page_of(t, ordinal)
+  local at = ordinal % PAGE
+  return t.tenant .. ':ids:' .. (ordinal - at) / PAGE, at * WIDTH
 end
 
-local function insert(t, salt, hash, visitor, ordinal)
-  redis.call('HSET', t.tenant .. ':dict:' .. bucket_of(hash, t.buckets), visitor, ordinal)
-  redis.call('HSET', t.tenant .. ':ids:' .. math.floor(ordinal / PAGE), ordinal % PAGE, visitor)
-  t.visitors = t.visitors + 1
-  if t.visitors <= LOAD * t.buckets then return end
-  local source, modulus = split_of(t.buckets)
-  local from, to = t.tenant .. ':dict:' .. source, t.tenant .. ':dict:' .. t.buckets
+local function texts_of(t, ordinal)
+  local at = ordinal % TEXTS
+  return t.tenant .. ':texts:' .. (ordinal - at) / TEXTS, at
+end
+
+-- The key of an ordinal's visitor; false where there is none.
+local function holder(t, ordinal)
+  local page, at = page_of(t, ordinal)
+  local key = redis.call('GETRANGE', page, at, at + WIDTH - 1)
+  if (string.byte(key) or 0) > 0 then return key end
+  return redis.call('HGET', texts_of(t, ordinal))
+end
+
+-- A visitor's hash, 26 bits, as columns.py makes it. Half of them lie below zero: what a bucket leaves of them then is one
+-- of the small integers of a listpack twice as soon.
+local function hash_of(salt, visitor)
+  return math.floor(tonumber(string.sub(redis.sha1hex(salt .. visitor), 1, 8), 16) / 64) - 33554432
+end
+
+-- A dictionary does not repeat the key: its bucket and its field tell the visitor's hash, its value the ordinals of all
+-- that have this hash, nearly always one. The holder's key decides.
+local function entry_of(t, hash)
+  local bucket, modulus = bucket_of(hash, t.buckets)
+  return t.tenant .. ':dict:' .. bucket, math.floor(hash / modulus)
+end
+
+local function lookup(t, hash, visitor)
+  for ordinal in string.gmatch(redis.call('HGET', entry_of(t, hash)) or '', '%d+') do
+    ordinal = tonumber(ordinal)
+    if holder(t, ordinal) == visitor then return ordinal end
+  end
+end
+
+local function grow(t)
+  local from, to = t.tenant .. ':dict:' .. split_of(t.buckets), t.tenant .. ':dict:' .. t.buckets
   local entries = redis.call('HGETALL', from)
   local stay, move = {}, {}
   for i = 1, #entries, 2 do
-    local h = tonumber(string.sub(redis.sha1hex(salt .. entries[i]), 1, 8), 16)
-    local side = h % modulus == t.buckets and move or stay
-    side[#side + 1] = entries[i]
+    local rest = tonumber(entries[i])
+    local side = rest % 2 == 1 and move or stay
+    side[#side + 1] = math.floor(rest / 2)
     side[#side + 1] = entries[i + 1]
   end
   -- Written anew, not deleted from: a listpack keeps the room of what it lost.
@@ -49,11 +83,64 @@ local function insert(t, salt, hash, visitor, ordinal)
   t.buckets = t.buckets + 1
 end
 
+local function insert(t, hash, visitor, ordinal)
+  if #visitor == WIDTH then
+    local page, at = page_of(t, ordinal)
+    -- Whole at once: growing in place would double it.
+    if redis.call('STRLEN', page) == 0 then redis.call('SETRANGE', page, PAGE * WIDTH - 1, '\0') end
+    redis.call('SETRANGE', page, at, visitor)
+  else
+    local texts, at = texts_of(t, ordinal)
+    redis.call('HSET', texts, at, visitor)
+  end
+  local bucket, rest = entry_of(t, hash)
+  if redis.call('HSETNX', bucket, rest, ordinal) == 0 then
+    redis.call('HSET', bucket, rest, redis.call('HGET', bucket, rest) .. ' ' .. ordinal)
+  end
+  t.visitors = t.visitors + 1
+  if t.visitors > LOAD * t.buckets then grow(t) end
+end
+
 local function remove(t, hash, visitor, ordinal)
-  redis.call('HDEL', t.tenant .. ':dict:' .. bucket_of(hash, t.buckets), visitor)
-  redis.call('HDEL', t.tenant .. ':ids:' .. math.floor(ordinal / PAGE), ordinal % PAGE)
+  local bucket, rest = entry_of(t, hash)
+  local others = {}
+  for other in string.gmatch(redis.call('HGET', bucket, rest), '%d+') do
+    if tonumber(other) ~= ordinal then others[#others + 1] = other end
+  end
+  if #others > 0 then
+    redis.call('HSET', bucket, rest, table.concat(others, ' '))
+  else
+    redis.call('HDEL', bucket, rest)
+  end
+  if #visitor == WIDTH then
+    local page, at = page_of(t, ordinal)
+    redis.call('SETRANGE', page, at, string.rep('\0', WIDTH))
+  else
+    redis.call('HDEL', texts_of(t, ordinal))
+  end
   redis.call('RPUSH', t.tenant .. ':free', ordinal)
   t.visitors = t.visitors - 1
+end
+
+-- The keys of a run of ordinals: one after the other, NUL bytes where there is none, and [ordinal, key]… of the others.
+local function holders(t, first, count)
+  local found, others = {}, {}
+  local at = first
+  while at < first + count do
+    local page, from = page_of(t, at)
+    local some = math.min(first + count - at, PAGE - from / WIDTH)
+    local keys = redis.call('GETRANGE', page, from, from + some * WIDTH - 1)
+    found[#found + 1] = keys == '' and string.rep('\0', some * WIDTH) or keys
+    at = at + some
+  end
+  for number = math.floor(first / TEXTS), math.floor((first + count - 1) / TEXTS) do
+    local texts = redis.call('HGETALL', t.tenant .. ':texts:' .. number)
+    for i = 1, #texts, 2 do
+      others[#others + 1] = number * TEXTS + texts[i]
+      others[#others + 1] = texts[i + 1]
+    end
+  end
+  return table.concat(found), others
 end
 
 -- Text is made once for each ordinal and second of a batch: formatting takes longer than all else about an argument.

@@ -18,7 +18,7 @@ from collector.stream import scripts
 from collector.stream.partitions import Installation
 
 CHUNK = 65_472  # visitors in a chunk; the reason for the number stands in columns.lua
-PAGE = 64  # ordinals in a page of ids
+WIDTH = 17  # bytes of most keys; see event.visitor_key()
 SEEN = "seen"  # the built-in leaf: the last event of any kind, for the expiry of visitors
 SHARED = ("lineage", "buckets", "newest", "columns")  # the pieces that its scripts are made of
 GROWING = ("register", "backfill")  # what may wait while Redis is full; all else drains it or only reads
@@ -134,7 +134,8 @@ class Columns:
         """Where a visitor lies in the dictionary, and the name of its marks. Keyed, so that no sender can aim."""
         key = event.visitor_key(visitor)
         digest = hashlib.sha1(self._salt.encode() + key, usedforsecurity=False).digest()
-        return Identity(int.from_bytes(digest[:4], "big"), key, keys.visitor_mark(self._secret, tag, visitor))
+        hash_ = (int.from_bytes(digest[:4], "big") >> 6) - (1 << 25)  # as hash_of() in columns.lua
+        return Identity(hash_, key, keys.visitor_mark(self._secret, tag, visitor))
 
     def load(self) -> Belief:
         """The partition as it is now, in one moment."""
@@ -221,7 +222,7 @@ class Columns:
 
         strings: the key of each new visitor, then each dead letter.
         """
-        return bool(self._run("apply", self._prefix, *believed, cursor, self._salt, pack(effects), *strings))
+        return bool(self._run("apply", self._prefix, *believed, cursor, pack(effects), *strings))
 
     def backfill(
         self,
@@ -277,16 +278,19 @@ class Columns:
     ) -> tuple[int, list[Seconds], dict[int, bytes]]:
         """A run of ordinals in one moment: (end of the dictionary, times of each (leaf, plane), ordinal → key).
 
-        first and count are multiples of PAGE, and the run lies within one chunk. Times may be shorter than count.
+        The run lies within one chunk. Times may be shorter than count.
         """
         flat = [part for column in columns for part in column]
         tenant = keys.tenant(self._partition, tag)
-        end, times, pages = self._run("slice", tenant, first, count, *flat)
+        end, times, packed, others = self._run("slice", tenant, first, count, *flat)
         ids = {
-            first + place * PAGE + int(page[i]): page[i + 1]
-            for place, page in enumerate(pages)
-            for i in range(0, len(page), 2)
+            first + place: packed[place * WIDTH : (place + 1) * WIDTH]
+            for place in range(count)
+            if packed[place * WIDTH]
         }
+        for ordinal, key in zip(others[::2], others[1::2], strict=True):
+            if first <= ordinal < first + count:
+                ids[ordinal] = key
         return end, [seconds(raw) for raw in times], ids
 
     def _run(self, script: str, *args: Any) -> Any:

@@ -8,11 +8,11 @@ for i = 4, #ARGV do
   local ordinal = tonumber(ARGV[i])
   local at = (ordinal % CHUNK) * 4
   local seen = redis.call('GETRANGE', column(t, 'seen', 0, math.floor(ordinal / CHUNK)), at, at + 3)
-  local visitor = redis.call('HGET', t.tenant .. ':ids:' .. math.floor(ordinal / PAGE), ordinal % PAGE)
+  local visitor = holder(t, ordinal)
   if visitor and #seen == 4 and struct.unpack('<I4', seen) < tonumber(ARGV[3]) then
     for _, leaf in ipairs(all) do clear(t, leaf[1], leaf[2], ordinal, 4294967295) end
     clear(t, 'seen', 1, ordinal, 4294967295)
-    remove(t, tonumber(string.sub(redis.sha1hex(ARGV[2] .. visitor), 1, 8), 16), visitor, ordinal)
+    remove(t, hash_of(ARGV[2], visitor), visitor, ordinal)
     gone = gone + 1
   end
 end

@@ -8,7 +8,7 @@ local marks = t.tenant .. (ARGV[3] == 'bar' and ':bars' or ':tombs')
 if until_ <= (tonumber(redis.call('HGET', marks, ARGV[5])) or -1) then return {epoch, epoch} end
 redis.call('HSET', marks, ARGV[5], until_)
 redis.call('SADD', ARGV[1] .. ':tags', ARGV[2])
-local ordinal = tonumber(lookup(t, tonumber(ARGV[6]), ARGV[7]))
+local ordinal = lookup(t, tonumber(ARGV[6]), ARGV[7])
 if ordinal then
   for _, leaf in ipairs(leaves(t)) do clear(t, leaf[1], leaf[2], ordinal, until_) end
 end

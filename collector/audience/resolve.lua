@@ -4,7 +4,7 @@ local t = open(ARGV[1])
 local marked = redis.call('EXISTS', t.tenant .. ':bars', t.tenant .. ':tombs') > 0
 local found = {of_lineage(redis.call('HGET', KEYS[1], 'epoch'))}
 for i = 2, #ARGV, 3 do
-  found[#found + 1] = tonumber(lookup(t, tonumber(ARGV[i]), ARGV[i + 1])) or -1
+  found[#found + 1] = lookup(t, tonumber(ARGV[i]), ARGV[i + 1]) or -1
   found[#found + 1] = marked and tonumber(redis.call('HGET', t.tenant .. ':bars', ARGV[i + 2])) or 0
   found[#found + 1] = marked and tonumber(redis.call('HGET', t.tenant .. ':tombs', ARGV[i + 2])) or 0
 end

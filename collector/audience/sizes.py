@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from collector import event, keys
 from collector.audience import bulk
-from collector.audience.columns import CHUNK, PAGE, Columns, Seconds, column_key, seconds, versions_key
+from collector.audience.columns import CHUNK, Columns, Seconds, column_key, seconds, versions_key
 from collector.audience.curve import Curve
 from collector.audience.rules import Rule, Window
 from collector.clock import DAY
 from collector.connections import Redis
 from collector.stream.partitions import Installation
 
-RUN = 128 * PAGE  # ordinals exported in one call: a few milliseconds of the server's time
+RUN = 8_192  # ordinals exported in one call: a few milliseconds of the server's time
 CACHE_BYTES = 1 << 30
 TRIES = 3  # reads of moving versions before everything is fetched in one command
 
@@ -124,18 +124,16 @@ class Sizes:
         _, (known,) = columns.resolve(tag, [who])
         if known.ordinal < 0:
             return [(False, 0)] * len(questions)
-        first = known.ordinal - known.ordinal % PAGE
         found = []
         for question in questions:
             planes = question.planes()
             lasts = [*planes, (question.windows[0].leaf.id, 0)]
-            _, times, ids = columns.slice(tag, lasts, first, PAGE)
+            _, times, ids = columns.slice(tag, lasts, known.ordinal, 1)
             if ids.get(known.ordinal) != who.key:  # gone meanwhile, and another may have the ordinal
                 found.append((False, 0))
                 continue
-            place = known.ordinal - first
-            member = question.members(dict(zip(planes, times, strict=False)), PAGE)[place]
-            found.append((bool(member), int(times[-1][place]) if place < len(times[-1]) else 0))
+            (member,) = question.members(dict(zip(planes, times, strict=False)), 1)
+            found.append((bool(member), int(times[-1][0]) if len(times[-1]) else 0))
         return found
 
     def _masks(self, tag: str, questions: Sequence[Question]) -> Iterator[list[Mask]]:

@@ -31,7 +31,7 @@ from collector.recovery.remake import Draft
 from collector.recovery.snapshot import Moved, Record, Share
 from collector.settings import BadSetup, Settings
 from collector.stream import read
-from collector.stream.partitions import SCHEMA, Installation
+from collector.stream.partitions import REMADE, SCHEMA, Installation
 
 FORMAT = 1
 TRIES = 10  # a partition that is flushed, or a file that an erasure removes, while it is copied: taken anew
@@ -150,7 +150,7 @@ def check(folder: Path) -> Label:
         raise BadSetup(
             f"{folder} is no whole backup ({error}). Mend: name a folder that `collector backup` made."
         ) from None
-    if label.format != FORMAT or label.schema.encode() != SCHEMA:
+    if label.format != FORMAT or label.schema.encode() not in REMADE:
         raise BadSetup(
             f"{folder} was written by collector {label.version}, in a form that this version cannot read. "
             "Mend: restore it with that version, then upgrade."

@@ -15,7 +15,7 @@ from collector.recovery import snapshot
 from collector.recovery.remake import Busy, Databases, Draft, remake
 from collector.recovery.repartition import repartition
 from collector.settings import BadSetup, Settings
-from collector.stream.partitions import Installation, open_installation
+from collector.stream.partitions import REMADE, Installation, open_installation
 
 _head = msgspec.json.Decoder(Head).decode
 
@@ -33,7 +33,7 @@ def rebuild(settings: Settings, partitions: int | None, clock: Clock, *, told: C
             raise BadSetup(
                 "There is nothing to rebuild. Mend: point COLLECTOR_DATA_DIR or COLLECTOR_REDIS_URL at it."
             )
-        installation = open_installation(client, settings.model_copy(update={"partitions": before}))
+        installation = open_installation(client, settings.model_copy(update={"partitions": before}), REMADE)
         check_alone(client)
         _check_room(client, settings)
         if partitions not in (None, before):

@@ -1,13 +1,16 @@
 """The installation: how many partitions there are, and the secret that names visitors without naming them."""
 
 import secrets
+from collections.abc import Collection
 from typing import NamedTuple
 
 from collector import event, keys
 from collector.connections import Redis
 from collector.settings import BadSetup, Settings
 
-SCHEMA = b"1"
+SCHEMA = b"2"
+REMADE = (SCHEMA, b"1")
+"""The forms that `rebuild` and `restore` begin with: they differ in what those make anew (1: dictionaries)."""
 
 
 class Installation(NamedTuple):
@@ -21,10 +24,12 @@ class Installation(NamedTuple):
         return event.spread(tag, visitor) % self.partitions
 
 
-def open_installation(client: Redis, settings: Settings) -> Installation:
+def open_installation(
+    client: Redis, settings: Settings, schemas: Collection[bytes] = (SCHEMA,)
+) -> Installation:
     """The installation of this server; the first caller writes it.
 
-    Raises BadSetup when the settings ask for another number of partitions than there are.
+    Raises BadSetup when the settings ask for another number of partitions than there are, or the data has another form.
     """
     wanted = {
         "secret": secrets.token_hex(32).encode(),
@@ -37,10 +42,10 @@ def open_installation(client: Redis, settings: Settings) -> Installation:
         for name, value in wanted.items():
             client.hsetnx(keys.INSTALLATION, name, value)
     secret, partitions, schema = client.hmget(keys.INSTALLATION, wanted)
-    if schema != SCHEMA:
+    if schema not in schemas:
+        mend = "stop everything, and run `collector rebuild`" if schema in REMADE else "run the version that wrote it"
         raise BadSetup(
-            f"The data has schema {schema.decode()}, this version reads {SCHEMA.decode()}. "
-            "Mend: run the version that wrote it."
+            f"The data has schema {schema.decode()}, this version reads {SCHEMA.decode()}. Mend: {mend}."
         )
     if int(partitions) != settings.partitions:
         raise BadSetup(

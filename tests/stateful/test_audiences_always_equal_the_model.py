@@ -714,14 +714,23 @@ class Machine(RuleBasedStateMachine):
         client, tenant = self.world.client, keys.tenant(number, tag)
         meta = {name: int(value) for name, value in client.hgetall(f"{tenant}:meta").items()}
         following = meta.get(b"next", 0)
-        dictionary: dict[bytes, int] = {}
-        for key in client.scan_iter(f"{tenant}:dict:*"):
-            dictionary |= {who: int(ordinal) for who, ordinal in client.hgetall(key).items()}
+        listed = [
+            int(ordinal)
+            for key in client.scan_iter(f"{tenant}:dict:*")
+            for ordinals in client.hvals(key)
+            for ordinal in ordinals.split()
+        ]
         ids: dict[bytes, int] = {}
         for key in client.scan_iter(f"{tenant}:ids:*"):
+            page, packed = int(key.rsplit(b":", 1)[1]), client.get(key)
+            assert len(packed) == 240 * 17
+            for place in range(240):
+                if who := packed[place * 17 : place * 17 + 17].rstrip(b"\0"):
+                    ids[who] = page * 240 + place
+        for key in client.scan_iter(f"{tenant}:texts:*"):
             page = int(key.rsplit(b":", 1)[1])
-            ids |= {who: page * columns.PAGE + int(place) for place, who in client.hgetall(key).items()}
-        assert dictionary == ids
+            ids |= {who: page * 64 + int(place) for place, who in client.hgetall(key).items()}
+        assert sorted(listed) == sorted(ids.values())
         assert meta.get(b"visitors", 0) == len(ids)
         free = [int(ordinal) for ordinal in client.lrange(f"{tenant}:free", 0, -1)]
         assert sorted([*free, *ids.values()]) == list(range(following))
@@ -827,7 +836,7 @@ def world(server_binary: Server, tmp_path_factory: pytest.TempPathFactory) -> It
         patch.setattr(chores, "EXPIRED_AT_ONCE", 2)
         patch.setattr(columns, "FREE_TOLD", 1)
         patch.setattr(partition, "MOST_VISITORS", 3)
-        patch.setattr(sizes, "RUN", columns.PAGE)
+        patch.setattr(sizes, "RUN", 7)
         yield world
     world.close()
 

@@ -23,9 +23,10 @@ def test_another_number_of_partitions_is_refused_with_the_mend(redis: Redis, set
 
 def test_data_of_another_schema_is_refused(redis: Redis, settings: Settings) -> None:
     open_installation(redis, settings)
-    redis.hset(keys.INSTALLATION, "schema", "2")
-    with pytest.raises(BadSetup, match="schema 2"):
-        open_installation(redis, settings)
+    for schema, mend in ("1", "collector rebuild"), ("3", "run the version that wrote it"):
+        redis.hset(keys.INSTALLATION, "schema", schema)
+        with pytest.raises(BadSetup, match=f"schema {schema}, this version reads 2. Mend: .*{mend}"):
+            open_installation(redis, settings)
 
 
 def test_visitors_spread_evenly_and_each_tag_in_its_own_way(redis: Redis, settings: Settings) -> None:
