@@ -77,7 +77,7 @@ def table(entries: Sequence[tuple[int, int, StreamedEvent]], mark: Callable[[str
         "sid_ms": [ms for ms, _, _ in entries],
         "sid_seq": [seq for _, seq, _ in entries],
         "mark": [mark(event.visitor) for event in events],
-        "data": [_rest(event.data) for event in events],
+        "data": [rest(event.data) for event in events],
         "line_items": [_json(event.line_items) if event.line_items else None for event in events],
     }
     for name in REQUIRED:  # one after the other: rows of tuples in between take four times as long
@@ -110,6 +110,11 @@ def key_text(key: str) -> str:
     return _json(key).decode()
 
 
+def rewritten(line_items: str) -> bytes:
+    """The JSON of line items as table() writes it, from any other."""
+    return _json(_list(line_items))
+
+
 def event_of(tag: str, row: Mapping[str, Any]) -> StreamedEvent:
     """The event that a row was made of, exactly; `row` is column → value, as pyarrow's to_pylist gives it."""
     data: dict[str, Scalar] = _object(row["data"]) if row["data"] is not None else {}
@@ -126,7 +131,8 @@ def event_of(tag: str, row: Mapping[str, Any]) -> StreamedEvent:
     return StreamedEvent(tag=tag, data=data, line_items=items, **fields)
 
 
-def _rest(data: Mapping[str, Scalar]) -> bytes | None:
+def rest(data: Mapping[str, Scalar]) -> bytes | None:
+    """The JSON of the keys that have no column; None without any."""
     if TYPED.keys() >= data.keys():
         return None
     return _json({key: value for key, value in data.items() if key not in TYPED})

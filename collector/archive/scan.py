@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -10,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from collector import keys
-from collector.archive import rows, sql
+from collector.archive import parse, rows, sql
 from collector.archive.manifest import Manifest, Past
 from collector.archive.whole import Damaged
 from collector.audience.rules import Rule
@@ -179,26 +180,24 @@ class Archive:
         self,
         tag: str,
         pasts: Sequence[Past],
-        tails: list[tuple[int, int, StreamedEvent]],
+        tails: Sequence[pa.Table],
         paths: Sequence[str],
     ) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         marks: dict[int, int] = {}
         for past in pasts:
             for mark, until in chain(past.bars.items(), past.tombstones.items()):
                 marks[mark] = max(marks.get(mark, -1), until)
-        secret = self._installation.secret
-        tail = rows.table(tails, lambda visitor: keys.visitor_mark(secret, tag, visitor))
-        return connect(paths, tail, marks)
+        return connect(paths, pa.concat_tables([rows.SCHEMA.empty_table(), *tails]), marks)
 
     def _look(
         self, tag: str, partitions: Sequence[int], since: int
-    ) -> tuple[list[Past], list[tuple[int, int, StreamedEvent]], list[str]]:
+    ) -> tuple[list[Past], list[pa.Table], list[str]]:
         """The past of each partition, the streams' tails behind them, and the files. Raises Damaged, Moved."""
         pasts, tails = [], []
         for number in partitions:
             past, tail = self._past(tag, number)
             pasts.append(past)
-            tails += tail
+            tails.append(tail)
         paths = [
             str(self._manifests[number].check(tag, file))
             for number, past in zip(partitions, pasts, strict=True)
@@ -207,7 +206,7 @@ class Archive:
         ]
         return pasts, tails, paths
 
-    def _past(self, tag: str, partition: int) -> tuple[Past, list[tuple[int, int, StreamedEvent]]]:
+    def _past(self, tag: str, partition: int) -> tuple[Past, pa.Table]:
         """The past and the stream's tail behind it, of one moment."""
         manifest = self._manifests[partition]
         for _ in range(TRIES):
@@ -216,11 +215,8 @@ class Archive:
             # Only what is archived is trimmed: while the archive cursor stood still, nothing went.
             behind = read.parse(past.newest) > read.parse(past.archived)
             if entries is not None and (not behind or manifest.past(tag).archived == past.archived):
-                return past, [
-                    (*read.parse(entry.id), event)
-                    for entry in entries
-                    if (event := read.decode(entry)) and event.tag == tag and event.verdict != "none"
-                ]
+                tail = parse.tables(entries, partial(keys.visitor_mark, self._installation.secret))
+                return past, parse.kept(tail.get(tag, rows.SCHEMA.empty_table()))
         raise Moved
 
     def _tail(self, partition: int, past: Past) -> list[read.Entry] | None:

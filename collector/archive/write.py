@@ -1,7 +1,7 @@
 """Write: a partition's waiting events to Parquet, and the files' later lives (merge, erase, retire)."""
 
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from collector import connections, disk, keys, log, metrics
-from collector.archive import rows
-from collector.archive.consents import Consents, Entry
+from collector.archive import parse, rows
+from collector.archive.consents import Consents
 from collector.archive.manifest import File, Manifest, Past
 from collector.archive.proof import Proofs
 from collector.archive.whole import Damaged, checksum
@@ -82,15 +82,13 @@ class Writer:
             reached = page[-1].id.decode()
         if not entries:
             return 0
-        of_tags: dict[str, list[Entry]] = {}
-        for entry in entries:
-            if entry.id not in left_out and (event := read.decode(entry)):
-                of_tags.setdefault(event.tag, []).append((*read.parse(entry.id), event))
+        wanted = [entry for entry in entries if entry.id not in left_out] if left_out else entries
+        tables = parse.tables(wanted, partial(keys.visitor_mark, self._secret))
         if self._consents.reached != archived:
             self._consents.forget_all()
         files = []
-        for tag, some in of_tags.items():
-            file = self._archive(tag, some, reached)
+        for tag, table in tables.items():
+            file = self._archive(tag, table, reached)
             if file:
                 files.append((tag, file))
         if not self.manifest.flush(archived, erasures, reached, files):
@@ -103,21 +101,17 @@ class Writer:
         read.trim(self._client, self._partition)
         return len(entries)
 
-    def _archive(self, tag: str, entries: Sequence[Entry], reached: str) -> File | None:
-        """The file of a tag's entries, None when there is none; their consent records are on disk before it."""
-        mark = cache(self._mark(tag))
+    def _archive(self, tag: str, table: pa.Table, reached: str) -> File | None:
+        """The file of a tag's rows, None when there is none; their consent records are on disk before it."""
         erased = self.manifest.past(tag).tombstones
         now = self._clock()
-        self.proofs.append(tag, "consent", self._consents.changes(tag, entries, mark, erased), now)
-        kept = [entry for entry in entries if entry[2].verdict != "none"]
-        late = {
-            who: erased[who]
-            for _, _, event in kept
-            if erased and event.event_time <= erased.get(who := mark(event.visitor), -1)
-        }
-        if late:  # came after the erasure: stream and append-only file hold the visitor again
+        self.proofs.append(tag, "consent", self._consents.changes(tag, table, erased), now)
+        table = parse.kept(table)
+        back = set(table.filter(covered(table, erased))["mark"].to_pylist())
+        if back:  # came after the erasure: stream and append-only file hold the visitor again
+            late = {who: until for who, until in erased.items() if who in back}
             pending.reopen(self._client, self._partition, tag, late, reached)
-        return self._write(tag, rows.table(kept, mark), erased) if kept else None
+        return self._write(tag, table, erased)
 
     def merge(self, tag: str) -> bool:
         """Merge a tag's small files into one, once there are enough; whether it did."""
@@ -192,9 +186,6 @@ class Writer:
         size, crc = path.stat().st_size, checksum(path)
         return File(name, table.num_rows, size, first, last, oldest, newest, crc)
 
-    def _mark(self, tag: str) -> Callable[[str], int]:
-        return lambda visitor: keys.visitor_mark(self._secret, tag, visitor)
-
     def _is_whole(self, tag: str, file: File) -> bool:
         try:
             self.manifest.check(tag, file)
@@ -218,9 +209,11 @@ def _id_at(table: pa.Table, end: Any) -> str:
 
 def without(table: pa.Table, tombstones: dict[int, int]) -> pa.Table:
     """The rows that no tombstone covers: those of other visitors, and those after the second of the tombstone."""
-    if not tombstones:
-        return table
+    return table.filter(cast(Any, pc.invert(covered(table, tombstones)))) if tombstones else table
+
+
+def covered(table: pa.Table, tombstones: Mapping[int, int]) -> Any:
+    """For each row whether a tombstone covers it: mark → the second up to which the visitor is forgotten."""
     found = pc.index_in(table["mark"], pa.array(list(tombstones), pa.int64()))
     until = pc.take(pa.array(list(tombstones.values()), pa.int64()), found)
-    keep: Any = pc.fill_null(cast(Any, pc.greater(table["event_time"], until)), True)
-    return table.filter(keep)
+    return pc.fill_null(cast(Any, pc.less_equal(table["event_time"], until)), False)

@@ -174,7 +174,7 @@ def test_forgotten_visitors_are_in_no_store_and_stragglers_stay_out(house: House
     with closing(sqlite3.connect(planted[1])) as spool, spool:
         spool.execute("CREATE TABLE waiting (payload BLOB)")
         spool.execute("INSERT INTO waiting VALUES (?)", (id_of(STAYS).encode(),))
-    places = {"stream", "dict", "ids", "dump", "slow log", "aof", "parquet"}
+    places = {"stream", "ids", "dump", "slow log", "aof", "parquet"}
     assert house.holding(STAYS, *planted) == places | {"sqlite", "file"}
     for name in WAYS:
         assert house.holding(name) | {"slow log"} == places, name
@@ -203,7 +203,7 @@ def test_forgotten_visitors_are_in_no_store_and_stragglers_stay_out(house: House
     assert names < {one["visitor"] for one in proven}
     for way in WAYS:
         awaited(lambda way=way: house.holding(way), lambda found: found == set(), PATIENCE)  # type: ignore[misc]
-    assert {"dict", "ids", "dump", "aof", "parquet"} <= house.holding(STAYS)
+    assert {"ids", "dump", "aof", "parquet"} <= house.holding(STAYS)
     assert len(house.known(STAYS)["events"]) == 5
 
     # Who comes back with consent counts again, from then on.
