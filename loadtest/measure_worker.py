@@ -105,7 +105,7 @@ def append(rig: Rig, sealed: list[ConsentedEvent], ledger: str = "bench:events")
     importer = Importer(rig.client, rig.installation, rig.settings, ledger)
     started = time.perf_counter()
     for number, batch in enumerate(_thousands(sealed)):
-        importer.append([(number * 1_000 + place, False, one) for place, one in enumerate(batch, 1)])
+        importer.append([importer.pack(number * 1_000 + place, False, one) for place, one in enumerate(batch, 1)])
     return len(sealed) / (time.perf_counter() - started)
 
 

@@ -1,8 +1,8 @@
 """Importing: a file's lines into the streams, each once for ever, whatever breaks in between."""
 
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
@@ -25,11 +25,12 @@ from collector.ingest.lines import File, Line, Unreadable, is_number
 from collector.outcomes import BY_REASON, Refused
 from collector.settings import BadSetup, Settings
 from collector.stream import read
-from collector.stream.append import APPENDED, DUPLICATE, EARLIER, Importer
+from collector.stream.append import APPENDED, DUPLICATE, EARLIER, Importer, PackedLine
 from collector.stream.calls import NotReplicated
 from collector.stream.partitions import Installation
 from collector.tags import Tag
 
+AHEAD = 4  # batches that may wait for their turn to be appended: the server takes some sooner, some later
 BATCH = 2_000  # lines in one script call: some 7 ms in the server, which serves nobody else meanwhile
 SHOWN = 20  # refused lines that are listed; the rest is only counted
 LOOK = 1.0  # seconds between looks at memory and workers, and between notes of the progress
@@ -40,9 +41,6 @@ HEARTBEAT = (
     10.0  # seconds without a sign after which a worker counts as gone; it gives five in a lease's life
 )
 NAMED = {APPENDED: "accepted", DUPLICATE: "duplicate", EARLIER: "earlier"}
-
-Sealed = tuple[int, bool, ConsentedEvent]
-"""Line number, whether its event_id came with it, event."""
 
 
 class NoWorker(Exception):
@@ -73,18 +71,25 @@ class Refusal(NamedTuple):
 class _Batch(Fates):
     """Takes what is sealed together with its line; the fates themselves come back from the streams."""
 
-    __slots__ = ("line", "lines")
+    __slots__ = ("_pack", "last", "line", "lines", "verdicts")
 
-    def __init__(self) -> None:
+    def __init__(self, pack: Callable[[int, bool, ConsentedEvent], PackedLine], last: int) -> None:
         super().__init__()
-        self.line = (0, False)
-        self.lines: list[Sealed] = []
+        self._pack = pack
+        self.last = last  # the number of its last line
+        self.line = (0, False)  # the present one's number, and whether its event_id came with it
+        self.lines: list[PackedLine] = []
+        self.verdicts: list[str] = []
 
     def seal(self, event: Event, decision: Decision) -> None:
-        self.lines.append((*self.line, decision.seal(event)))
+        self._take(decision.seal(event), decision)
 
     def withdraw(self, event: Event, decision: Decision) -> None:
-        self.lines.append((*self.line, decision.withdrawal(event)))
+        self._take(decision.withdrawal(event), decision)
+
+    def _take(self, sealed: ConsentedEvent, decision: Decision) -> None:
+        self.lines.append(self._pack(*self.line, sealed))
+        self.verdicts.append(decision.verdict)
 
 
 _read_head = msgspec.json.Decoder(Head).decode
@@ -113,6 +118,7 @@ class Import:
         self._importer = Importer(client, installation, settings, self._ledger)
         self._looked = float("-inf")
         self._heard: float | None = None
+        self._broken = False
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()  # of the refused
         self._verdicts: Counter[str] = Counter()  # of the accepted
@@ -150,21 +156,18 @@ class Import:
             return
         noted = time.monotonic()
         with ThreadPoolExecutor(1, "append") as sender:  # the next lines are read while these are appended
-            pending: tuple[int, Future[list[int]]] | None = None
-            for number, batch in self._batches(head):
-                if pending:
-                    self._settle(pending[1].result())
+            pending: deque[tuple[_Batch, Future[list[int]]]] = deque()
+            for batch in self._batches(head):
+                pending.append((batch, sender.submit(self._append, batch.lines)))
+                if len(pending) > AHEAD:
+                    head.lines = self._settle(*pending.popleft())
                     if time.monotonic() - noted > LOOK:
                         noted = time.monotonic()
-                        with suppress(
-                            Disconnected, TooSlow
-                        ):  # a note for people; partitions know their lines
-                            self._save(head, lines=pending[0])
-                pending = number, sender.submit(self._append, batch)
-                yield number
-            if pending:
-                self._settle(pending[1].result())
-                head.lines = pending[0]
+                        with suppress(Disconnected, TooSlow):  # a note for people; partitions know their lines
+                            self._save(head)
+                yield batch.last
+            while pending:
+                head.lines = self._settle(*pending.popleft())
         health.add(self._client, self._tag.id, self._fates(), self._clock())
         self._finish(head)
 
@@ -191,8 +194,8 @@ class Import:
         raw: bytes | None = self._client.hget(keys.IMPORTS, self._ledger)
         return None if raw is None else _read_head(raw)
 
-    def _save(self, head: Head, *, lines: int) -> None:
-        head.lines, head.counts = lines, dict(self.counts)
+    def _save(self, head: Head) -> None:
+        head.counts = dict(self.counts)
         self._client.hset(keys.IMPORTS, self._ledger, _write_head(head))
 
     def _fates(self) -> dict[tuple[str, str], int]:
@@ -212,10 +215,10 @@ class Import:
             return
         head.finished_at = int(self._clock())
         head.reached = [read.last_id(self._client, number) for number in range(self._installation.partitions)]
-        self._save(head, lines=head.lines)
+        self._save(head)
 
-    def _batches(self, head: Head) -> Iterator[tuple[int, list[Sealed]]]:
-        """(its last line, what is to be appended) of each run of lines."""
+    def _batches(self, head: Head) -> Iterator[_Batch]:
+        """What is to be appended, one run of lines after the other."""
         signals = Signals(attested=head.attested)
         submission = Submission(
             {},
@@ -230,10 +233,10 @@ class Import:
         shared = Shared(submission, decide(signals, self._tag.regime, dnt=self._settings.dnt))
         lines = self._file.lines()
         while some := list(islice(lines, BATCH)):
-            yield some[-1].number, self._seal(some, shared, head.shift)
+            yield self._seal(some, shared, head.shift)
 
-    def _seal(self, lines: list[Line], shared: Shared, shift: int) -> list[Sealed]:
-        batch = _Batch()
+    def _seal(self, lines: list[Line], shared: Shared, shift: int) -> _Batch:
+        batch = _Batch(self._importer.pack, lines[-1].number)
         digest = self._file.digest[:16]
         for number, event in lines:
             if isinstance(event, Unreadable):
@@ -248,7 +251,7 @@ class Import:
             except Refused as refused:
                 meaning = BY_REASON["refused", refused.reason].meaning
                 self._refuse(Refusal(number, refused.reason, meaning.rstrip(".")))
-        return batch.lines
+        return batch
 
     def _refuse(self, refusal: Refusal) -> None:
         self.counts["refused"] += 1
@@ -256,23 +259,26 @@ class Import:
         if len(self.refusals) < SHOWN:
             self.refusals.append(refusal)
 
-    def _settle(self, results: list[int]) -> None:
+    def _settle(self, batch: _Batch, appended: Future[list[int]]) -> int:
+        """Count what became of a batch, once it is known; its last line."""
+        results = appended.result()
         self.counts.update(NAMED[result] for result in results)
+        self._verdicts.update(
+            verdict for verdict, result in zip(batch.verdicts, results, strict=True) if result == APPENDED
+        )
+        return batch.last
 
-    def _append(self, batch: list[Sealed]) -> list[int]:
+    def _append(self, lines: list[PackedLine]) -> list[int]:
         """Append, however often it takes: the ledger knows what an attempt without an answer has stored."""
-        if not batch:
+        if self._broken or not lines:
             return []
+        self._broken = True  # until it is done: the ledger keeps the last line, so nothing may pass this one
         end = time.monotonic() + PATIENCE
         while True:
             try:
                 self._await_room()
-                results = self._importer.append(batch)
-                self._verdicts.update(
-                    sealed.decision.verdict
-                    for (*_, sealed), result in zip(batch, results, strict=True)
-                    if result == APPENDED
-                )
+                results = self._importer.append(lines)
+                self._broken = False
                 return results
             except OutOfMemoryError:
                 self._looked = float("-inf")

@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 
+import msgspec
+
 from collector import keys
 from collector.connections import AsyncRedis, Redis, clustered, primaries, reached
 from collector.consent import ConsentedEvent
@@ -16,6 +18,9 @@ APPENDED, DUPLICATE, EARLIER = 1, 0, 2
 SCRIPT = scripts.source("stream", "append", "buckets")
 Packed = tuple[int, int | str, bytes]
 """An event as the script takes it: partition, event_mark(), StreamedEvent as JSON. Of what consent sealed only."""
+PackedLine = tuple[int, int | str, bytes, int]
+"""The same of an import, with the number of its line."""
+_msgpack = msgspec.msgpack.Encoder().encode
 DIGEST = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()  # what EVALSHA knows it by
 
 
@@ -42,14 +47,14 @@ class Appender:
         """
         if not self._calls.clustered:
             (results,) = await self._calls.run([_call(group, self._window)])
-            return [result == APPENDED for result in results]
+            return [result == APPENDED for result in _digits(results)]
         parts: dict[int, list[int]] = {}
         for place, (partition, _, _) in enumerate(group):
             parts.setdefault(partition, []).append(place)
         calls = [_call([group[place] for place in places], self._window) for places in parts.values()]
         appended = [False] * len(group)
         for places, results in zip(parts.values(), await self._calls.run(calls), strict=True):
-            for place, result in zip(places, results, strict=True):
+            for place, result in zip(places, _digits(results), strict=True):
                 appended[place] = result == APPENDED
         return appended
 
@@ -67,46 +72,44 @@ class Importer:
         self._streams = [keys.events(number) for number in range(installation.partitions)]
         self._script = client.register_script(SCRIPT)
 
-    def append(self, lines: Sequence[tuple[int, bool, ConsentedEvent]]) -> list[int]:
-        """Append (line number, whether its event_id came with it, event); line numbers rise from call to call.
+    def pack(self, number: int, own_id: bool, sealed: ConsentedEvent) -> PackedLine:
+        """A line as append() takes it. own_id: whether its event_id came with it.
 
         A line without an event_id of its own needs no id memory: the ledger in its partition knows the line.
+        """
+        event = sealed.bare
+        mark = event_mark(event, self._installation.secret) if own_id else ""
+        return self._installation.partition(event.tag, event.visitor), mark, sealed.payload(), number
+
+    def append(self, lines: Sequence[PackedLine]) -> list[int]:
+        """Append lines, whose numbers rise from call to call.
+
         Returns APPENDED, DUPLICATE or EARLIER for each. Raises connections.Unavailable.
         """
-        of_lines = [
-            self._installation.partition(sealed.bare.tag, sealed.bare.visitor) for _, _, sealed in lines
-        ]
-        apart = (
-            dict.fromkeys(of_lines) if clustered(self._client) else [None]
-        )  # a cluster's call is of one slot
-        results = [APPENDED] * len(lines)
-        for only in apart:
-            chosen = [place for place, partition in enumerate(of_lines) if only in (None, partition)]
-            self._append(lines, of_lines, chosen, results)
+        if clustered(self._client):  # a call is of one slot
+            results = [APPENDED] * len(lines)
+            parts: dict[int, list[int]] = {}
+            for place, line in enumerate(lines):
+                parts.setdefault(line[0], []).append(place)
+            for places in parts.values():
+                found = self._append([lines[place] for place in places])
+                for place, result in zip(places, found, strict=True):
+                    results[place] = result
+        else:
+            results = self._append(lines)
         if self._replicas:
             self._await_replicas()
         return results
 
-    def _append(
-        self,
-        lines: Sequence[tuple[int, bool, ConsentedEvent]],
-        of_lines: Sequence[int],
-        chosen: Sequence[int],
-        results: list[int],
-    ) -> None:
+    def _append(self, lines: Sequence[PackedLine]) -> list[int]:
         places: dict[int, int] = {}
-        args: list[str | bytes | int] = [self._window, self._ledger]
-        for place in chosen:
-            number, own_id, sealed = lines[place]
-            args += (
-                places.setdefault(of_lines[place], len(places) + 1),
-                event_mark(sealed.bare, self._installation.secret) if own_id else "",
-                sealed.payload(),
-                number,
-            )
-        streams = [self._streams[partition] for partition in places]
-        for place, result in zip(chosen, self._script(keys=streams, args=args), strict=True):
-            results[place] = result
+        events: list[int | str] = []
+        payloads = []
+        for partition, mark, payload, number in lines:
+            events += (places.setdefault(partition, len(places) + 1), str(mark), len(payload), number)
+            payloads.append(payload)
+        args = (self._window, self._ledger, _msgpack(events), b"".join(payloads))
+        return _digits(self._script(keys=[self._streams[partition] for partition in places], args=args))
 
     def _await_replicas(self) -> None:
         for server in primaries(self._client):
@@ -129,10 +132,17 @@ def _pack(group: Sequence[ConsentedEvent], installation: Installation) -> list[P
 
 def _call(group: Sequence[Packed], window: int) -> Call:
     places: dict[int, int] = {}
-    args: list[str | bytes | int] = [window, ""]
+    events: list[int | str] = []
+    payloads = []
     for partition, mark, payload in group:
-        args += (places.setdefault(partition, len(places) + 1), mark, payload)
+        events += (places.setdefault(partition, len(places) + 1), str(mark), len(payload))
+        payloads.append(payload)
+    args = (window, "", _msgpack(events), b"".join(payloads))
     return Call([keys.events(number) for number in places], args)
+
+
+def _digits(results: bytes) -> list[int]:
+    return [digit - 48 for digit in results]
 
 
 def event_mark(event: Event, secret: bytes) -> int | str:

@@ -309,7 +309,8 @@ class Machine(RuleBasedStateMachine):
         ]
         importer = Importer(self.world.client, self.world.installation, self.world.settings, ledger)
         middle = (first + len(batch)) // 2
-        results = importer.append(batch[:middle]) + importer.append(batch[middle:])
+        packed = [importer.pack(*line) for line in batch]
+        results = importer.append(packed[:middle]) + importer.append(packed[middle:])
         expected = []
         for number, one in enumerate(self.lines):
             where = (ledger, self.world.installation.partition(one.tag, one.visitor))

@@ -1,12 +1,13 @@
 """An import: consent line by line, true times, every line once for ever."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError as Disconnected
 
 from collector import health, keys, tags
 from collector.connections import Redis
@@ -16,6 +17,7 @@ from collector.ingest import importing
 from collector.ingest.importing import Head, Import, NoWorker
 from collector.ingest.lines import File
 from collector.settings import BadSetup, Settings
+from collector.stream.append import Importer, PackedLine
 from collector.stream.partitions import open_installation
 
 NOW = 1_763_750_000
@@ -72,6 +74,31 @@ def test_lines_become_events_in_their_normal_form(run: Imports, redis: Redis, se
     assert event.data == {"sku": "0012", "value": 12.5}
     assert (event.source, event.verdict, event.consent) == ("import", "full", "attested")
     assert head.counts == job.counts == {"accepted": 1}
+
+
+def test_nothing_passes_a_batch_that_could_not_be_appended(
+    run: Imports, redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger knows a partition's last line: one that goes in behind a gap would close it for ever."""
+    monkeypatch.setattr(importing, "BATCH", 2)
+    monkeypatch.setattr(importing, "PATIENCE", 0.0)
+    text = csv(*(f"{n},v{n},lead" for n in range(1, 31)))
+    append, calls = Importer.append, 0
+
+    def third_fails(self: Importer, lines: Sequence[PackedLine]) -> list[int]:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise Disconnected
+        return append(self, lines)
+
+    monkeypatch.setattr(Importer, "append", third_fails)
+    with pytest.raises(Disconnected):
+        run(text)
+    assert (calls, len(streamed(redis, settings))) == (3, 4)
+    job, _ = run(text)
+    assert [event.event_time for event in streamed(redis, settings)] == list(range(1, 31))
+    assert job.counts == {"earlier": 4, "accepted": 26}
 
 
 def test_equal_lines_are_separate_events(run: Imports, redis: Redis, settings: Settings) -> None:

@@ -87,13 +87,14 @@ def test_an_id_is_remembered_for_its_window_and_forgotten_after_two(redis: Redis
 def test_an_import_goes_on_where_it_broke_off(redis: Redis, settings: Settings) -> None:
     parts = Parts(redis, settings, partitions=4)
     importer = Importer(redis, parts.installation, parts.settings, "tag:digest")
-    lines = [(n, False, sealed(happened(f"v{n % 7}", event_id=f"digest:{n}"))) for n in range(1, 101)]
+    events = [sealed(happened(f"v{n % 7}", event_id=f"digest:{n}")) for n in range(1, 101)]
+    lines = [importer.pack(n, False, event) for n, event in enumerate(events, 1)]
     assert importer.append(lines[:60]) == [APPENDED] * 60
     again = Importer(redis, parts.installation, parts.settings, "tag:digest")
     assert again.append(lines[:40]) == [EARLIER] * 40
     assert again.append(lines[40:]) == [EARLIER] * 20 + [APPENDED] * 40
     assert sorted(stored(parts)) == sorted(
-        (line.event.tag, line.event.visitor, line.event.event, line.event.event_id) for _, _, line in lines
+        (line.event.tag, line.event.visitor, line.event.event, line.event.event_id) for line in events
     )
     other = Importer(redis, parts.installation, parts.settings, "tag:another")
     assert other.append(lines[:10]) == [APPENDED] * 10
@@ -106,14 +107,15 @@ def test_an_imported_line_with_an_id_of_its_own_is_a_duplicate_of_the_same_event
     event = happened("anna", event_id="1")
     assert parts.send(event) == [True]
     importer = Importer(redis, parts.installation, parts.settings, "tag:digest")
-    results = importer.append([(1, True, sealed(event)), (2, True, sealed(happened("anna", event_id="2")))])
+    lines = enumerate([event, happened("anna", event_id="2")], 1)
+    results = importer.append([importer.pack(n, True, sealed(one)) for n, one in lines])
     assert results == [DUPLICATE, APPENDED]
 
 
 def test_lines_without_ids_take_no_id_memory(redis: Redis, settings: Settings) -> None:
     parts = Parts(redis, settings)
     importer = Importer(redis, parts.installation, parts.settings, "tag:digest")
-    importer.append([(n, False, sealed(happened("anna"))) for n in range(1, 1_001)])
+    importer.append([importer.pack(n, False, sealed(happened("anna"))) for n in range(1, 1_001)])
     assert id_buckets(redis) == {}
     assert redis.hgetall(f"{keys.partition(0)}:imports") == {b"tag:digest": b"1000"}
 
