@@ -19,14 +19,14 @@ const read = () => safely(() => /** @type {any} */ (/\b_collector_id=([\da-f]{32
  */
 const write = (id) =>
   safely(() => {
-    passing = undefined;
+    passing = id;
     const rest = ';Path=/;SameSite=Lax;Max-Age=' + (id ? LIFE : 0) + (location.protocol === 'https:' ? ';Secure' : '');
     [
       ...location.hostname.split('.').map((_, index, labels) => ';Domain=' + labels.slice(~index).join('.')),
       '',
-    ].find((domain) => {
+    ].some((domain) => {
       document.cookie = '_collector_id=' + id + domain + rest;
-      return read() === id;
+      return read() === id && !(passing = undefined); // a cookie that is there is the only truth
     });
   });
 
@@ -40,14 +40,11 @@ const write = (id) =>
  */
 export const visitorId = (keep) => {
   let id = read() || passing;
-  if (keep) {
-    if (!(renewed && read())) {
-      if (id) forgetVisitor();
-      else id = randomHex();
-      write(id);
-    }
+  if (keep && !(renewed && read())) {
+    if (id) forgetVisitor();
+    else id = randomHex();
+    write(id);
     renewed = true;
-    passing = read() ? undefined : id; // a cookie that is there is the only truth: another page may delete it
   }
   return id;
 };

@@ -48,7 +48,9 @@ const costOf = async (path, scripts) => {
     assert.ok(ours.length, 'no script of ours is in the trace');
     costs.push(ours.reduce((sum, { tdur }) => sum + tdur, 0) / 1000);
   }
-  return Math.min(...costs);
+  const told = costs.filter(Number.isFinite); // now and then a trace lacks the processor's time of an event
+  assert.ok(told.length >= LOADS / 2, `the processor's time is in ${told.length} of ${LOADS} traces`);
+  return Math.min(...told);
 };
 
 test(`the tag costs the main thread at most ${MOST} times what a bare script costs`, async () => {
