@@ -19,8 +19,8 @@
     steps (worker/partition.py): marks first, then visitors to ordinals, then rules to matches (audience/match.py).
     One script merges it all into columns and moves the cursor, if cursor and epoch are as the worker believed
     (audience/apply.lua). If not, nothing has happened, and it reads anew.
-9.  Beside it the keeper (worker/keeper.py) writes the same events to Parquet (archive/write.py), puts the files in
-    force by a script, and trims the stream below both cursors. It fills new leaves from these files
+9.  Beside it the keeper (worker/keeper.py) writes the same events to Parquet (archive/parse.py, archive/write.py), puts
+    the files in force by a script, and trims the stream below both cursors. It fills new leaves from these files
     (worker/backfill.py) and does the chores (worker/chores.py).
 10. A marketer asks (query/engine.py). Now is answered from columns (audience/sizes.py), any past instant from the
     archive and the stream's tail behind it (archive/scan.py).

@@ -14,18 +14,11 @@ from collector.archive import parse, rows
 from collector.event import StreamedEvent
 from collector.stream.read import Entry
 from tests.traffic import NOW, TAG
+from tests.unit.archive.test_rows import event as rows_event
 from tests.unit.archive.test_rows import events
 from tests.unit.parts import OTHER_TAG
 
-PLAIN = {
-    "tag": TAG,
-    "visitor": "v",
-    "event": "e",
-    "event_id": "1",
-    "event_time": NOW,
-    "received_at": NOW * 1000,
-    "verdict": "full",
-}
+PLAIN: dict[str, Any] = msgspec.to_builtins(rows_event())
 
 
 def mark(tag: str, visitor: str) -> int:
