@@ -70,8 +70,10 @@ def test_thousands_of_visitors_are_found_through_every_split(redis: Redis, setti
         some = visitors[start : start + 1_000]
         _, found = columns.resolve(TAG, [columns.identity(TAG, visitor) for visitor in some])
         assert found == [Known(start + place, 0, 0) for place in range(len(some))]
-    buckets = {key: redis.hlen(key) for key in redis.scan_iter(f"*:{TAG}:dict:*", count=10_000)}
-    assert sum(buckets.values()) == len(visitors)
+    buckets = {key: redis.hvals(key) for key in redis.scan_iter(f"*:{TAG}:dict:*", count=10_000)}
+    # One in four runs has two visitors of one hash among so many: their ordinals share a field.
+    kept = [int(ordinal) for values in buckets.values() for value in values for ordinal in value.split()]
+    assert sorted(kept) == list(range(len(visitors)))
     assert len(buckets) >= len(visitors) / 40
     texts = list(redis.scan_iter(f"*:{TAG}:texts:*", count=10_000))
     assert {redis.object("encoding", key) for key in [*buckets, *texts]} == {b"listpack"}
