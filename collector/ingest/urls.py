@@ -33,12 +33,12 @@ def origin(url: str) -> str:
 
 
 def _clean(url: str) -> str:
-    url = url.strip().partition("#")[0]
+    url = url.partition("#")[0].strip()
     head, _, query = url.partition("?")
     if "@" in head:
         head = _without_userinfo(head)
-    kept = "&".join(pair for pair in query.split("&") if not _sensitive(pair)) if query else ""
-    return f"{head}?{kept}" if kept else head
+    kept = "&".join(pair for pair in query.split("&") if not _sensitive(pair.strip())).rstrip() if query else ""
+    return f"{head}?{kept}" if kept else head.rstrip()
 
 
 def _without_userinfo(head: str) -> str:
