@@ -6,7 +6,7 @@ The worker matches events meanwhile. rows.table() says the same event by event, 
 import json
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import duckdb
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.archive import rows
-from collector.event import CLICK_IDS, USER_DATA
+from collector.event import StreamedEvent
 from collector.stream import read
 
 Mark = Callable[[str, str], int]
@@ -29,17 +29,15 @@ _SHAPE = {
     **dict.fromkeys(rows.OPTIONAL.values(), "VARCHAR"),
     "data": dict.fromkeys(rows.TYPED, "JSON"),
     "line_items": "JSON",
-    "user_data": dict.fromkeys(USER_DATA, "VARCHAR"),
-    "click_ids": dict.fromkeys(CLICK_IDS, "VARCHAR"),
+    **{field: dict.fromkeys(names, "VARCHAR") for field, names in rows.HOLDERS.items()},
 }
 _QUERY = f"""
     SELECT unnest(event), coalesce(len(json_keys(payload, '$.data')), 0) AS keys
     FROM (SELECT payload, json_transform(payload, '{json.dumps(_SHAPE)}') AS event FROM page)"""  # noqa: S608 (constants)
-_CLOSED: dict[str, set[str | None]] = {
-    "verdict": {"full", "limited", "none"},
-    "source": {"web", "server", "import", None},
-    "mark": {"", "bar", "tombstone", None},
-}
+# What an event allows: the words of a field, absent where it has a default, and the bounds of its times.
+_hints = get_type_hints(StreamedEvent, include_extras=True)
+_WORDS = {name: {None, *get_args(_hints[name])} for name in ("verdict", "source", "mark")}
+_BOUNDS = {name: get_args(_hints[name])[1] for name in ("event_time", "received_at")}
 
 
 class _Odd(Exception):
@@ -111,15 +109,15 @@ def _engine() -> duckdb.DuckDBPyConnection:
 
 
 def _check(told: pa.Table) -> None:
-    """Raises _Odd unless every row has what an event must have, within what event.py allows."""
+    """Raises _Odd unless every row has what an event must have, within what it allows."""
     for name in ("tag", *rows.REQUIRED):
         if told[name].null_count and name != "source":
             raise _Odd
-    for name, allowed in _CLOSED.items():
+    for name, allowed in _WORDS.items():
         if not allowed.issuperset(compute.unique(told[name]).to_pylist()):
             raise _Odd
-    for name, most in ("event_time", 2**32), ("received_at", 2**32 * 1000):
-        if compute.min(told[name]).as_py() < 0 or compute.max(told[name]).as_py() >= most:
+    for name, bounds in _BOUNDS.items():
+        if compute.min(told[name]).as_py() < bounds.ge or compute.max(told[name]).as_py() >= bounds.lt:
             raise _Odd
 
 

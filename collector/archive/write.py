@@ -82,7 +82,7 @@ class Writer:
             reached = page[-1].id.decode()
         if not entries:
             return 0
-        wanted = [entry for entry in entries if entry.id not in left_out] if left_out else entries
+        wanted = [entry for entry in entries if entry.id not in left_out]
         tables = parse.tables(wanted, partial(keys.visitor_mark, self._secret))
         if self._consents.reached != archived:
             self._consents.forget_all()

@@ -1,8 +1,8 @@
 -- Append events to their partitions' streams, each unless its event id is remembered: test, set and append are one.
 -- KEYS: the events streams touched.
--- ARGV: seconds an id is remembered, import ledger field ('' for live events), then for each event (msgpack, flat): index
---       into KEYS, id hash ('' : no test), bytes of its payload, and for imports the line number; then all payloads in
---       one. A server reads that in a few pieces; an argument an event it would read in many, others' calls between them.
+-- ARGV: seconds an id is remembered, import ledger field ('' for live events), then of all events (msgpack) their indices
+--       into KEYS, id hashes ('' : no test), bytes of their payloads, and for imports the line numbers; then all payloads
+--       in one. A server reads that in a few pieces; an argument an event it would read in many, others' calls between.
 -- Returns a digit an event: 1 appended, 0 duplicate, 2 appended by an earlier run of the same import.
 
 -- A bucket holds 192 ids on average, at most about 2 × 192 before its split: below the 512 that end an intset.
@@ -10,8 +10,7 @@ local LOAD = 192
 
 local window = tonumber(ARGV[1])
 local ledger = ARGV[2]
-local stride = 3
-if ledger ~= '' then stride = 4 end
+local places, marks, lengths, numbers = unpack(cmsgpack.unpack(ARGV[3]))
 local generation = math.floor(tonumber(redis.call('TIME')[1]) / window)
 
 -- As many as grow() has made by the time that there are `count` ids: a bucket more whenever all are full and one
@@ -64,25 +63,24 @@ local function seen(p, id)
 end
 
 local partitions, results = {}, {}
-local events, payloads, at = cmsgpack.unpack(ARGV[3]), ARGV[4], 1
-for i = 1, #events, stride do
-  local k = events[i]
+local at = 1
+for i, k in ipairs(places) do
   local p = partitions[k]
   if not p then
     p = open(KEYS[k])
     partitions[k] = p
   end
   local result = '1'
-  if ledger ~= '' and events[i + 3] <= p.lines then
+  if ledger ~= '' and numbers[i] <= p.lines then
     result = '2'
-  elseif events[i + 1] ~= '' and seen(p, events[i + 1]) then
+  elseif marks[i] ~= '' and seen(p, marks[i]) then
     result = '0'
   else
-    redis.call('XADD', p.stream, '*', 'e', string.sub(payloads, at, at + events[i + 2] - 1))
+    redis.call('XADD', p.stream, '*', 'e', string.sub(ARGV[4], at, at + lengths[i] - 1))
   end
-  if ledger ~= '' and result ~= '2' then p.line = events[i + 3] end
-  at = at + events[i + 2]
-  results[#results + 1] = result
+  if ledger ~= '' and result ~= '2' then p.line = numbers[i] end
+  at = at + lengths[i]
+  results[i] = result
 end
 
 for _, p in pairs(partitions) do

@@ -48,12 +48,10 @@ class Appender:
         if not self._calls.clustered:
             (results,) = await self._calls.run([_call(group, self._window)])
             return [result == APPENDED for result in _digits(results)]
-        parts: dict[int, list[int]] = {}
-        for place, (partition, _, _) in enumerate(group):
-            parts.setdefault(partition, []).append(place)
-        calls = [_call([group[place] for place in places], self._window) for places in parts.values()]
+        parts = _of_slots(group)
+        calls = [_call([group[place] for place in places], self._window) for places in parts]
         appended = [False] * len(group)
-        for places, results in zip(parts.values(), await self._calls.run(calls), strict=True):
+        for places, results in zip(parts, await self._calls.run(calls), strict=True):
             for place, result in zip(places, _digits(results), strict=True):
                 appended[place] = result == APPENDED
         return appended
@@ -69,7 +67,6 @@ class Importer:
         self._replicas = settings.wait_replicas
         self._patience = int(settings.append_timeout * 1000)
         self._ledger = ledger
-        self._streams = [keys.events(number) for number in range(installation.partitions)]
         self._script = client.register_script(SCRIPT)
 
     def pack(self, number: int, own_id: bool, sealed: ConsentedEvent) -> PackedLine:
@@ -86,12 +83,9 @@ class Importer:
 
         Returns APPENDED, DUPLICATE or EARLIER for each. Raises connections.Unavailable.
         """
-        if clustered(self._client):  # a call is of one slot
+        if clustered(self._client):
             results = [APPENDED] * len(lines)
-            parts: dict[int, list[int]] = {}
-            for place, line in enumerate(lines):
-                parts.setdefault(line[0], []).append(place)
-            for places in parts.values():
+            for places in _of_slots(lines):
                 found = self._append([lines[place] for place in places])
                 for place, result in zip(places, found, strict=True):
                     results[place] = result
@@ -102,14 +96,8 @@ class Importer:
         return results
 
     def _append(self, lines: Sequence[PackedLine]) -> list[int]:
-        places: dict[int, int] = {}
-        events: list[int | str] = []
-        payloads = []
-        for partition, mark, payload, number in lines:
-            events += (places.setdefault(partition, len(places) + 1), str(mark), len(payload), number)
-            payloads.append(payload)
-        args = (self._window, self._ledger, _msgpack(events), b"".join(payloads))
-        return _digits(self._script(keys=[self._streams[partition] for partition in places], args=args))
+        call = _call(lines, self._window, self._ledger, [line[3] for line in lines])
+        return _digits(self._script(keys=call.keys, args=call.args))
 
     def _await_replicas(self) -> None:
         for server in primaries(self._client):
@@ -130,15 +118,22 @@ def _pack(group: Sequence[ConsentedEvent], installation: Installation) -> list[P
     return packed
 
 
-def _call(group: Sequence[Packed], window: int) -> Call:
-    places: dict[int, int] = {}
-    events: list[int | str] = []
-    payloads = []
-    for partition, mark, payload in group:
-        events += (places.setdefault(partition, len(places) + 1), str(mark), len(payload))
-        payloads.append(payload)
-    args = (window, "", _msgpack(events), b"".join(payloads))
-    return Call([keys.events(number) for number in places], args)
+def _of_slots(group: Sequence[Packed | PackedLine]) -> list[list[int]]:
+    """The places in a group of each partition's events: a cluster's call is of one slot."""
+    parts: dict[int, list[int]] = {}
+    for place, packed in enumerate(group):
+        parts.setdefault(packed[0], []).append(place)
+    return list(parts.values())
+
+
+def _call(
+    group: Sequence[Packed] | Sequence[PackedLine], window: int, ledger: str = "", numbers: Sequence[int] = ()
+) -> Call:
+    streams: dict[int, int] = {}
+    indices = [streams.setdefault(packed[0], len(streams) + 1) for packed in group]
+    payloads = [packed[2] for packed in group]
+    told = (indices, [str(packed[1]) for packed in group], list(map(len, payloads)), numbers)
+    return Call([keys.events(number) for number in streams], (window, ledger, _msgpack(told), b"".join(payloads)))
 
 
 def _digits(results: bytes) -> list[int]:
