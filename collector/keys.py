@@ -48,7 +48,9 @@
 | {p}:garbage | zset | replaced archive file → Unix seconds to delete it at |
 """
 
+from functools import cache
 from hashlib import blake2b
+from struct import Struct
 
 INSTALLATION = "{c}:installation"
 TAGS = "{c}:tags"
@@ -143,4 +145,15 @@ def event_mark(secret: bytes, tag: str, visitor: str, event: str, event_id: str)
 
 
 def keyed_hash(secret: bytes, text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), key=secret, digest_size=8).digest(), "big") >> 1
+    state = _keyed(secret).copy()  # twice as fast as to begin anew
+    state.update(text.encode())
+    number: int = _big_endian(state.digest())[0]
+    return number >> 1
+
+
+@cache
+def _keyed(secret: bytes) -> blake2b:
+    return blake2b(key=secret, digest_size=8)
+
+
+_big_endian = Struct(">Q").unpack

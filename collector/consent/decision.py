@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -17,7 +17,6 @@ Regime = Literal["opt_in", "opt_out"]
 Mark = Literal["", "bar", "tombstone"]
 
 _RANK: dict[Verdict, int] = {"full": 0, "limited": 1, "drop": 2, "withdrawal": 3}
-_SEAL: Final = object()
 
 
 class ConsentedEvent:
@@ -28,10 +27,8 @@ class ConsentedEvent:
     bare: Event  # without what was decided
     decision: "Decision"
 
-    def __init__(self, event: Event, decision: "Decision", seal: object = None) -> None:
-        if seal is not _SEAL:
-            raise TypeError("only consent.Decision makes a ConsentedEvent: use decide(…).seal(event)")
-        self.bare, self.decision = event, decision
+    def __init__(self, *_: object) -> None:
+        raise TypeError("only consent.Decision makes a ConsentedEvent: use decide(…).seal(event)")
 
     def payload(self) -> bytes:
         """The StreamedEvent as JSON, as a stream takes it."""
@@ -57,7 +54,7 @@ class Decision(NamedTuple):
         """The event with its verdict. Raises ValueError when the decision stores no event."""
         if self.verdict != "full" and self.verdict != "limited":
             raise ValueError(f"a {self.verdict} cannot be sealed")
-        return ConsentedEvent(event, self, _SEAL)
+        return self._sealed(event)
 
     def withdrawal(self, event: Event) -> ConsentedEvent:
         """The tombstone of an event's visitor: only its tag, visitor, source and receipt are kept.
@@ -75,7 +72,12 @@ class Decision(NamedTuple):
             received_at=event.received_at,
             source=event.source,
         )
-        return ConsentedEvent(bare, self, _SEAL)
+        return self._sealed(bare)
+
+    def _sealed(self, event: Event) -> ConsentedEvent:
+        sealed = object.__new__(ConsentedEvent)
+        sealed.bare, sealed.decision = event, self
+        return sealed
 
 
 def decide(

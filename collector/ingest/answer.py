@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-import orjson
 from starlette.types import Send
 
+from collector.event import encode
 from collector.ingest.caller import Caller
 
 Headers = list[tuple[bytes, bytes]]
@@ -45,7 +45,7 @@ class Rejected(Exception):
         """The error as JSON, with whatever else the sender should know."""
         error = {"code": self.code, "message": self.message, "hint": self.hint}
         return Answer(
-            self.status, orjson.dumps({"error": error, **beside}), headers=[*NEVER_CACHED, *self.headers]
+            self.status, encode({"error": error, **beside}), headers=[*NEVER_CACHED, *self.headers]
         )
 
 

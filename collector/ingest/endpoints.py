@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable
 from functools import cache
 
-import orjson
 from prometheus_client import Counter
 from starlette.types import Receive
 
 from collector.consent import Signals
+from collector.event import encode
 from collector.ingest import admit, bots, cookie, decode, pixel, sightings
 from collector.ingest.answer import GIF, NEVER_CACHED, Answer, Headers, Rejected, unavailable
 from collector.ingest.caller import Caller
@@ -70,7 +70,7 @@ async def image(edge: Edge, caller: Caller, receive: Receive) -> Answer:
         fates, stored = await _take(edge, caller, submission)
     except Rejected as rejected:
         return _gif(rejected.status, f"error {rejected.code}", rejected.headers)
-    outcome = fates.results[0]["outcome"], fates.results[0]["reason"]
+    outcome = fates.results[0].outcome, fates.results[0].reason
     if not stored:
         return _gif(503, "retry unavailable", unavailable().headers)
     return _gif(200, " ".join(outcome), _privacy(edge, caller, submission, fates))
@@ -142,7 +142,7 @@ def _events(source: str, outcome: str, reason: str) -> Counter:
 
 
 def _results(fates: Fates, headers: Headers) -> Answer:
-    return Answer(200, orjson.dumps({"results": fates.results}), headers=[*NEVER_CACHED, *headers])
+    return Answer(200, encode({"results": fates.results}), headers=[*NEVER_CACHED, *headers])
 
 
 def _gif(status: int, outcome: str, headers: Headers) -> Answer:

@@ -1,5 +1,6 @@
 """Fates: what becomes of each event of a request, sealed or refused with its reason. Pure."""
 
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -13,8 +14,13 @@ from collector.outcomes import Refused
 from collector.settings import Settings
 from collector.tags import Tag
 
-Result = dict[str, str]
-"""What the sender is told of one event: event_id, outcome, reason."""
+
+class Result(msgspec.Struct, gc=False):
+    """What the sender is told of one event."""
+
+    event_id: str
+    outcome: str
+    reason: str
 
 
 class Submission(msgspec.Struct, frozen=True, gc=False):
@@ -34,6 +40,9 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     may_hold_nul: bool = True
 
 
+_fate = attrgetter("outcome", "reason")
+
+
 class Fates:
     """The fates of a request's events: `results` in request order, `sealed` what has to be appended."""
 
@@ -48,12 +57,12 @@ class Fates:
         self._at: list[int] = []  # for each of sealed its place in results, -1 for a withdrawal
 
     def refuse(self, event_id: str, reason: str) -> None:
-        self.results.append({"event_id": event_id, "outcome": "refused", "reason": reason})
+        self.results.append(Result(event_id, "refused", reason))
 
     def seal(self, event: Event, decision: Decision) -> None:
         self._at.append(len(self.results))
         self.sealed.append(decision.seal(event))
-        self.results.append({"event_id": event.event_id, "outcome": "accepted", "reason": decision.verdict})
+        self.results.append(Result(event.event_id, "accepted", decision.verdict))
 
     def withdraw(self, event: Event, decision: Decision) -> None:
         self.withdrawn = True
@@ -73,7 +82,7 @@ class Fates:
             if place < 0 or appended:
                 continue
             result = self.results[place]
-            result["outcome"], result["reason"] = (
+            result.outcome, result.reason = (
                 ("retry", "unavailable") if appended is None else ("duplicate", "event_id")
             )
         withdrawn = all(
@@ -86,7 +95,7 @@ class Fates:
         return {
             sealed.bare.event
             for sealed, place in zip(self.sealed, self._at, strict=True)
-            if place >= 0 and self.results[place]["outcome"] == "accepted"
+            if place >= 0 and self.results[place].outcome == "accepted"
         }
 
     def events(self) -> dict[int, ConsentedEvent]:
@@ -96,12 +105,9 @@ class Fates:
     def counts(self) -> dict[tuple[str, str], int]:
         """How many events met each fate, the withdrawals among them: (outcome, reason) → events."""
         counts: dict[tuple[str, str], int] = {}
-        for result in self.results:
-            fate = result["outcome"], result["reason"]
+        fates = list(map(_fate, self.results)) + [("accepted", "withdrawn")] * self._at.count(-1)
+        for fate in fates:
             counts[fate] = counts.get(fate, 0) + 1
-        if withdrawals := self._at.count(-1):
-            fate = "accepted", "withdrawn"
-            counts[fate] = counts.get(fate, 0) + withdrawals
         return counts
 
 

@@ -1,7 +1,7 @@
 """Normalise: what pages and servers send becomes one Event; the only place where values are coerced."""
 
-import math
 import secrets
+from math import floor
 from typing import Any
 
 import orjson
@@ -23,17 +23,18 @@ from collector.outcomes import Refused
 from collector.settings import Settings
 
 LONGEST_NAME = 128  # bytes of an event's name, an event_id
-MILLISECONDS = 1e12  # as seconds the year 33658: 13 digits are milliseconds that were taken for seconds
+MILLISECONDS = 10**12  # as seconds the year 33658: 13 digits are milliseconds that were taken for seconds
 
 Values = dict[str, Scalar]
+_LEAST, _MOST = float(-EXACT), float(EXACT)  # doubles are compared with doubles in half the time
 
 
 class Normaliser:
     """Brings the events of one request to their normal form; what they have in common is worked out once."""
 
     __slots__ = (
-        "_ahead",
-        "_behind",
+        "_earliest",
+        "_latest",
         "_may_hold_nul",
         "_receipt",
         "_received_at",
@@ -63,8 +64,8 @@ class Normaliser:
         self._receipt, self._received_at = int(now), int(now * 1000)
         # The sender's clock may be wrong but can tell how long ago an event was: receipt less that is its time.
         self._shift = 0.0 if sent_at is None else now - sent_at / 1000
-        self._ahead = 0 if source == "import" else settings.future_tolerance
-        self._behind = settings.browser_max_age if source == "web" else math.inf
+        self._earliest = self._receipt - settings.browser_max_age if source == "web" else 0
+        self._latest = self._receipt + (0 if source == "import" else settings.future_tolerance)
 
     def event(
         self,
@@ -76,7 +77,8 @@ class Normaliser:
     ) -> Event:
         """One event in its normal form. Raises outcomes.Refused.
 
-        raw: the event of the wire; its user_data, click_ids and visitor are not looked at, see visitor.py.
+        raw: the event of the wire, whose data becomes the event's, without a copy; its user_data, click_ids and
+        visitor are not looked at, see visitor.py.
         visitor: in text form. event_id: what identifier() said of raw; where it said "", one is minted.
         """
         name = raw.get("event")
@@ -92,9 +94,9 @@ class Normaliser:
         url, referrer, action_source = raw.get("url"), raw.get("referrer"), raw.get("action_source")
         if self._may_hold_nul and holds_nul([given, url, referrer, action_source]):
             raise Refused("bad_data")
-        rest = dict(given)
-        items = _line_items(rest.pop("line_items", []))
-        rest.pop("event_id", None)
+        items = _line_items(given.pop("line_items")) if "line_items" in given else []
+        if "event_id" in given:
+            del given["event_id"]
         return Event(
             tag=self._tag,
             visitor=visitor,
@@ -105,7 +107,7 @@ class Normaliser:
             source=self._source,
             url=urls.clean(url) if type(url) is str else "",
             referrer=urls.origin(referrer) if type(referrer) is str else "",
-            data=_values(rest),
+            data=_settle(given),
             line_items=items,
             user_data=user_data,
             click_ids=click_ids,
@@ -115,21 +117,20 @@ class Normaliser:
 
     def _time(self, given: object) -> int:
         """The event's time in whole Unix seconds. Raises Refused("bad_time") or ("too_old")."""
-        receipt = self._receipt
         if given is None:
             if self._source == "import":
                 raise Refused("bad_time")
-            return receipt
+            return self._receipt
         if type(given) is str:
             given = scalar(given)  # pages send numbers as text
         if (type(given) is not int and type(given) is not float) or not 0 <= given < MILLISECONDS:
             raise Refused("bad_time")
-        corrected = math.floor(given + self._shift)
-        if corrected < 0 or corrected - receipt > self._ahead:
+        corrected = floor(given + self._shift)
+        if not 0 <= corrected <= self._latest:
             raise Refused("bad_time")
-        if receipt - corrected > self._behind:
+        if corrected < self._earliest:
             raise Refused("too_old")
-        return min(corrected, receipt)
+        return corrected if corrected < self._receipt else self._receipt
 
 
 def _unusual_name(name: str) -> str:
@@ -167,22 +168,26 @@ def _too_long(name: str) -> bool:
 def _line_items(listed: object) -> list[Values]:
     """Those that say anything; some pages send the only one as it is."""
     items = listed if isinstance(listed, list) else [listed]
-    return [inside for item in items if isinstance(item, dict) and (inside := _values(item))]
+    return [item for item in items if isinstance(item, dict) and _settle(item)]
 
 
-def _values(given: dict[str, Any]) -> Values:
-    """The values that have a normal form, in it. Half of an event's time at the edge, hence by type first."""
-    values: Values = {}
-    for key, value in given.items():
+def _settle(values: dict[str, Any]) -> Values:
+    """Bring the values to their normal form, in place; those without one go. By type first: it is the hot path."""
+    formless: list[str] = []
+    for key, value in values.items():
         kind = type(value)
-        if kind is str and len(value) <= SHORT:
-            values[key] = known_text(value)
-        elif kind is float and -EXACT < value < EXACT:
-            values[key] = int(value) if value.is_integer() else value
-        elif kind is int and -EXACT < value < EXACT:
-            values[key] = value
-        elif (normal := _normal(value)) is not None:
-            values[key] = normal
+        if kind is str:
+            if value < ":":  # a number begins with a digit or a minus, which come before; most text does not
+                values[key] = known_text(value) if len(value) <= SHORT else scalar(value)
+        elif kind is float and _LEAST < value < _MOST:
+            if value.is_integer():
+                values[key] = int(value)
+        elif kind is not int or not -EXACT < value < EXACT:
+            values[key] = normal = _normal(value)
+            if normal is None:
+                formless.append(key)
+    for key in formless:
+        del values[key]
     return values
 
 

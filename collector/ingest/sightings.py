@@ -30,7 +30,7 @@ def of(submission: Submission, caller: Caller, fates: Fates) -> list[Seen]:
 def _seen(
     it: Submission, page: str, place: int, result: Result, stored: Mapping[int, ConsentedEvent]
 ) -> Seen:
-    at, fate = int(it.now * 1000), (result["outcome"], result["reason"])
+    at, fate = int(it.now * 1000), (result.outcome, result.reason)
     if sealed := stored.get(place):
         event = sealed.bare
         mark = keys.visitor_mark(it.secret, event.tag, event.visitor)

@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from urllib.parse import unquote_plus, urlsplit
 
-_CACHED = 512  # characters; longer ones are rare and would make the caches large
+_CACHED = 256  # characters; longer ones are rare and would make the caches large
 
 _SENSITIVE_NAME = re.compile(
     r"""(?x)  # parameters that carry a person or a right, by the names that shops and sign-ins give them
@@ -54,7 +54,11 @@ def _sensitive(pair: str) -> bool:
     account, at, domain = value.partition("@")
     if account and at and "." in domain:
         return True
-    return bool(_SENSITIVE_NAME.fullmatch(unquote_plus(name).lower())) or bool(_JWT.search(value))
+    return (_named_cached if len(name) <= _CACHED else _named)(name) or bool(_JWT.search(value))
+
+
+def _named(name: str) -> bool:
+    return bool(_SENSITIVE_NAME.fullmatch(unquote_plus(name).lower()))
 
 
 def _origin(url: str) -> str:
@@ -70,5 +74,6 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{shown}" + ("" if usual else f":{port}")
 
 
-_clean_cached = lru_cache(maxsize=4_096)(_clean)
+_clean_cached = lru_cache(maxsize=16_384)(_clean)
+_named_cached = lru_cache(maxsize=1_024)(_named)  # parameters: a site has few
 _origin_cached = lru_cache(maxsize=4_096)(_origin)

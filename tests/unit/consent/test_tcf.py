@@ -66,7 +66,7 @@ def test_the_edge_judges_a_string_by_the_time_of_receipt_and_for_the_vendor_of_i
         request: Any = {"visitor": "0" * 32, "events": [{"event": "pagevisit", "consent": {"tcf": text}}]}
         submission = Submission(request, tag, "web", Signals(consent={"tcf": text}), now, settings, b"")
         (result,) = judge(submission).results
-        return f"{result['outcome']} {result['reason']}"
+        return f"{result.outcome} {result.reason}"
 
     assert outcome(day + 1) == "accepted full"
     assert outcome(day - 1) == outcome(at("2026-02-01")) == "refused consent_malformed"
