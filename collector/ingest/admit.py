@@ -6,9 +6,9 @@ from collector.feed import Seen
 from collector.health import ORIGIN
 from collector.ingest.answer import Rejected, rate_limited, unavailable
 from collector.ingest.caller import Caller
-from collector.ingest.decode import Request
 from collector.ingest.edge import Edge
 from collector.ingest.urls import origin
+from collector.ingest.wire import Request
 from collector.metrics import EVENTS, LIMITED
 from collector.tags import ApiKey, Tag, TagCache
 
@@ -22,8 +22,8 @@ def pace(caller: Caller, edge: Edge) -> None:
 
 def quota(tag: Tag, source: Source, request: Request, edge: Edge) -> None:
     """Let no tag send too much; a withdrawal is never too much. Raises Rejected: 429."""
-    events = len(request["events"])
-    if not request.get("withdraw") and (seconds := edge.rates.tag(tag.id, events)):
+    events = len(request.events)
+    if not request.withdraw and (seconds := edge.rates.tag(tag.id, events)):
         LIMITED.labels("tag").inc()
         EVENTS.labels(source, "retry", "rate_limited").inc(events)
         edge.tally.count(tag.id, "retry", "rate_limited", events)
@@ -70,18 +70,17 @@ async def key(caller: Caller, tags: TagCache) -> ApiKey:
 async def server(request: Request, key: ApiKey, tags: TagCache) -> Tag:
     """The tag of a server's request; a key bound to one tag names it. Raises Rejected: 400, 401, 403, 503."""
     if key.tags is not None and len(key.tags) == 1:
-        request.setdefault("tag", key.tags[0])
-    if request.get("tag") and not key.covers(request["tag"]):
+        request.tag = request.tag or key.tags[0]
+    if request.tag and not key.covers(request.tag):
         raise _forbidden()
     return await _known(request, tags)
 
 
 async def _known(request: Request, tags: TagCache) -> Tag:
-    given = request.get("tag")
-    if not given:
+    if not request.tag:
         raise Rejected(400, "bad_request", "tag is missing.", "Send the tag's id of 13 digits as «tag».")
     try:
-        tag = await tags.get(given)
+        tag = await tags.get(request.tag)
     except Unavailable:
         raise unavailable() from None
     if tag is None:

@@ -2,24 +2,48 @@
 
 import asyncio
 import zlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-import orjson
+import msgspec
 from starlette.types import Receive
 
-from collector.event import scalar
+from collector.event import encode, scalar
 from collector.ingest.answer import Rejected
 from collector.ingest.caller import Caller
 from collector.ingest.patience import Patience
+from collector.ingest.wire import Request, Sent
 from collector.settings import Settings
-
-Request = dict[str, Any]
-"""A request of the wire: `tag` is text if there, `events` a list of anything, `lost` a count, the rest as it came."""
 
 # What a tag's queue of 250,000 characters can hold, generously: beyond it somebody makes numbers up.
 MOST_LOST = 10_000
 
+_Read = TypeVar("_Read")
+
 CLOSE = [(b"connection", b"close")]  # the rest of the body may come as slowly as it likes, to nobody
+
+
+
+class _Asked(msgspec.Struct, gc=False):
+    """A Request in all forms that it may have on the wire."""
+
+    tag: str | int | None = None
+    events: list[Sent | list[Any] | str | int | float | bool | None] | None = None
+    sent_at: float | str | None = None
+    lost: Any = None
+    visitor: Any = None
+    consent: Any = None
+    opt_out: Any = None
+    withdraw: Any = None
+    user_data: Any = None
+    click_ids: Any = None
+
+
+class _Texts(msgspec.Struct):
+    """The events of a request, each as its sender wrote it."""
+
+    events: list[msgspec.Raw] = []
+
 
 # For deeper_than(): every bracket becomes a square one, and all but brackets and quotes goes.
 _SQUARE = bytes.maketrans(b"{}", b"[]")
@@ -128,17 +152,28 @@ def deeper_than(limit: int, text: bytes) -> bool:
     return bool(brackets)
 
 
+_as_request = msgspec.json.Decoder(_Asked).decode
+_as_texts = msgspec.json.Decoder(_Texts).decode
+_as_event = msgspec.json.Decoder(Sent).decode
+_as_anything = msgspec.json.Decoder().decode
+
+
 def loads(text: bytes, settings: Settings) -> Any:
     """JSON as Python values. Raises ValueError, also when it nests deeper than the setting."""
-    if deeper_than(settings.max_depth, text):
-        raise ValueError(f"nested deeper than {settings.max_depth}")
-    return orjson.loads(text)
+    return _read(_as_anything, text, settings)
+
+
+def event(text: bytes, settings: Settings) -> Sent:
+    """The event that an import's line holds. Raises ValueError."""
+    return _read(_as_event, text, settings)
 
 
 def request(body: bytes, settings: Settings) -> Request:
     """The request that a body holds. Raises Rejected: 400 when it is none, 413 for too many events."""
     try:
-        value = loads(body, settings)
+        value = _read(_as_request, body, settings)
+    except msgspec.ValidationError as error:
+        raise _bad_request(f"The body has another shape: {error}.") from None
     except ValueError as error:
         raise Rejected(
             400,
@@ -146,25 +181,14 @@ def request(body: bytes, settings: Settings) -> Request:
             f"The body is no JSON that can be read: {str(error)[:120]}.",
             "Send one JSON object as UTF-8.",
         ) from None
-    if not isinstance(value, dict):
-        raise _bad_request("The body is no JSON object.")
-    tag = value.get("tag")
-    if isinstance(tag, int):
-        value["tag"] = str(tag)
-    elif tag is not None and not isinstance(tag, str):
-        raise _bad_request("tag is no text.")
-    if value.get("withdraw"):
-        value.setdefault("events", [])
-    events = value.get("events")
-    if not isinstance(events, list):
-        raise _bad_request("events is no list." if "events" in value else "events is missing.")
-    sent_at = value.get("sent_at")
+    sent_at = scalar(value.sent_at) if isinstance(value.sent_at, str) else value.sent_at
     if isinstance(sent_at, str):
-        value["sent_at"] = sent_at = scalar(sent_at)
-    if sent_at is not None and type(sent_at) not in (int, float):
         raise _bad_request("sent_at is no number of Unix milliseconds.")
-    lost = value.get("lost")
-    value["lost"] = lost if type(lost) is int and 0 < lost <= MOST_LOST else 0
+    events = value.events
+    if events is None:
+        if not value.withdraw:
+            raise _bad_request("events is missing.")
+        events = []
     if len(events) > settings.max_events:
         raise Rejected(
             413,
@@ -172,7 +196,42 @@ def request(body: bytes, settings: Settings) -> Request:
             f"The request holds more than {settings.max_events} events.",
             "Send them in several.",
         )
-    return value
+    return Request(
+        "" if value.tag is None else str(value.tag),
+        events,
+        sent_at,
+        value.lost if type(value.lost) is int and 0 < value.lost <= MOST_LOST else 0,
+        value.visitor,
+        value.consent,
+        value.opt_out,
+        value.withdraw,
+        value.user_data,
+        value.click_ids,
+    )
+
+
+def oversized(body: bytes, settings: Settings) -> frozenset[int]:
+    """The places of the events that are over the limit, in a body that request() could read."""
+    limit = settings.max_event_bytes
+    if len(body) <= limit:
+        return frozenset()
+    return frozenset(
+        place for place, text in enumerate(_as_texts(body).events) if _size(bytes(text), limit) > limit
+    )
+
+
+def _size(text: bytes, enough: int) -> int:
+    """The bytes of JSON, at best without its white space; not looked at where they are few enough with it."""
+    return len(encode(_as_anything(text))) if len(text) > enough else len(text)
+
+
+def _read(decode: Callable[[bytes], _Read], text: bytes, settings: Settings) -> _Read:
+    if deeper_than(settings.max_depth, text):
+        raise ValueError(f"nested deeper than {settings.max_depth}")
+    try:
+        return decode(text)
+    except RecursionError:  # of brackets that nothing closes, which have no depth
+        raise ValueError("it is cut off") from None
 
 
 def _bad_request(message: str) -> Rejected:

@@ -13,6 +13,7 @@ from collector.ingest.answer import GIF, NEVER_CACHED, Answer, Headers, Rejected
 from collector.ingest.caller import Caller
 from collector.ingest.edge import Edge
 from collector.ingest.fates import Fates, Submission, judge
+from collector.ingest.wire import Request
 from collector.metrics import EVENTS, TAG_LOST
 from collector.outcomes import Refused
 from collector.tags import Tag
@@ -27,12 +28,12 @@ async def browser(edge: Edge, caller: Caller, receive: Receive) -> Answer:
     request = decode.request(body, edge.settings)
     tag = await admit.page(request, caller, edge)
     admit.quota(tag, "web", request, edge)
-    submission = _from_page(edge, caller, request, tag, size=len(body), may_hold_nul=b"\\u0000" in body)
+    submission = _from_page(edge, caller, request, tag, body)
     fates, stored = await _take(edge, caller, submission)
     if not stored:
         return unavailable().answer(results=fates.results)
-    if lost := request["lost"]:
-        TAG_LOST.inc(lost)
+    if request.lost:
+        TAG_LOST.inc(request.lost)
     return _results(fates, _privacy(edge, caller, submission, fates))
 
 
@@ -52,7 +53,7 @@ async def server(edge: Edge, caller: Caller, receive: Receive) -> Answer:
         edge.clock(),
         edge.settings,
         edge.secret,
-        size=len(body),
+        oversized=decode.oversized(body, edge.settings),
         may_hold_nul=b"\\u0000" in body,
     )
     fates, stored = await _take(edge, caller, submission)
@@ -77,9 +78,9 @@ async def image(edge: Edge, caller: Caller, receive: Receive) -> Answer:
 
 
 def _from_page(
-    edge: Edge, caller: Caller, request: decode.Request, tag: Tag, *, size: int = 0, may_hold_nul: bool = True
+    edge: Edge, caller: Caller, request: Request, tag: Tag, body: bytes | None = None
 ) -> Submission:
-    """What a browser asks for: there may be a crawler behind it, and it has a cookie."""
+    """What a browser asks for: there may be a crawler behind it, and it has a cookie. body: None in an image's."""
     return Submission(
         request,
         tag,
@@ -91,18 +92,18 @@ def _from_page(
         automaton=caller.automaton if edge.settings.bot_filter else "",
         cookie=caller.cookie,
         user_agent=bots.family(caller.user_agent),
-        size=size,
-        may_hold_nul=may_hold_nul,
+        oversized=decode.oversized(body, edge.settings) if body else frozenset(),
+        may_hold_nul=body is None or b"\\u0000" in body,
     )
 
 
-def _signals(request: decode.Request, caller: Caller, attested: str = "") -> Signals:
+def _signals(request: Request, caller: Caller, attested: str = "") -> Signals:
     return Signals(
-        consent=request.get("consent"),
+        consent=request.consent,
         sec_gpc=caller.header(b"sec-gpc"),
         dnt=caller.header(b"dnt"),
-        opt_out=request.get("opt_out"),
-        withdraw=request.get("withdraw"),
+        opt_out=request.opt_out,
+        withdraw=request.withdraw,
         attested=attested,
     )
 

@@ -1,15 +1,13 @@
 """Fates: what becomes of each event of a request, sealed or refused with its reason. Pure."""
 
 from operator import attrgetter
-from typing import Any
 
 import msgspec
-import orjson
 
 from collector.consent import ConsentedEvent, Decision, Signals, decide
 from collector.event import Event, Source
 from collector.ingest import normalise, visitor
-from collector.ingest.decode import Request
+from collector.ingest.wire import Request, Sent
 from collector.outcomes import Refused
 from collector.settings import Settings
 from collector.tags import Tag
@@ -36,7 +34,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     automaton: str = ""  # "bot" or "prefetch" when no person stands behind it
     cookie: str = ""  # the browser's own id for this visitor
     user_agent: str = ""  # family and major version
-    size: int = 0  # bytes of the request's JSON; 0 where its events are known to be small
+    oversized: frozenset[int] = frozenset()  # places of events that are too large
     may_hold_nul: bool = True
 
 
@@ -128,14 +126,13 @@ def judge(submission: Submission) -> Fates:
     shared = Shared(submission, decision)
     if decision.verdict == "withdrawal":
         shared.withdraw(fates)
-    oversized = submission.size > settings.max_event_bytes  # else no event of it can be
-    for raw in request["events"]:
+    for place, raw in enumerate(request.events):
         event_id = ""
         try:
-            if type(raw) is not dict:
+            if type(raw) is not Sent:
                 raise Refused("bad_event")
             event_id = normalise.identifier(raw)
-            if oversized and len(orjson.dumps(raw)) > settings.max_event_bytes:
+            if place in submission.oversized:
                 raise Refused("too_large")
             shared.take(raw, event_id, fates)
         except Refused as refused:
@@ -155,7 +152,7 @@ class Shared:
             source=submission.source,
             now=submission.now,
             settings=submission.settings,
-            sent_at=submission.request.get("sent_at"),
+            sent_at=submission.request.sent_at,
             user_agent=submission.user_agent,
             may_hold_nul=submission.may_hold_nul,
         )
@@ -163,13 +160,13 @@ class Shared:
         self._click_ids: dict[str, str] = {}
         self._refusal: Refused | None = None
         try:
-            self._identities = visitor.identities(submission.request.get("user_data"))
-            self._click_ids = normalise.click_ids(submission.request.get("click_ids"))
+            self._identities = visitor.identities(submission.request.user_data)
+            self._click_ids = normalise.click_ids(submission.request.click_ids)
         except Refused as refused:
             self._refusal = refused
         self._browser = ""
 
-    def take(self, raw: dict[str, Any], event_id: str, fates: Fates) -> None:
+    def take(self, raw: Sent, event_id: str, fates: Fates) -> None:
         """Seal one event, or raise Refused."""
         it = self._submission
         decision = self._decide(raw)
@@ -180,10 +177,10 @@ class Shared:
         if self._refusal is not None:
             raise self._refusal
         identities, click_ids = self._identities, self._click_ids
-        if self._server and "user_data" in raw:
-            identities = identities | visitor.identities(raw["user_data"])
-        if "click_ids" in raw:
-            click_ids = click_ids | normalise.click_ids(raw["click_ids"])
+        if self._server and raw.user_data is not None:
+            identities = identities | visitor.identities(raw.user_data)
+        if raw.click_ids is not None:
+            click_ids = click_ids | normalise.click_ids(raw.click_ids)
         who = self._visitor(raw, identities, decision)
         if decision.verdict == "withdrawal":
             fates.withdraw(self._event(who), decision)
@@ -195,9 +192,9 @@ class Shared:
     def withdraw(self, fates: Fates) -> None:
         """Withdraw for the request's own visitor, if it names one; events of a server name theirs."""
         try:
-            fates.withdraw(self._event(self._visitor({}, self._identities, self._decision)), self._decision)
+            fates.withdraw(self._event(self._visitor(Sent(), self._identities, self._decision)), self._decision)
         except Refused as refused:
-            if refused.reason == "bad_visitor" and not self._submission.request["events"]:
+            if refused.reason == "bad_visitor" and not self._submission.request.events:
                 raise
             fates.withdrawn = True  # nobody to erase: the cookie goes all the same
 
@@ -213,12 +210,12 @@ class Shared:
             source=it.source,
         )
 
-    def _decide(self, raw: dict[str, Any]) -> Decision:
-        inside = raw.get("data")
+    def _decide(self, raw: Sent) -> Decision:
+        inside = raw.data
         opt_out_type = inside.get("opt_out_type") if isinstance(inside, dict) else None
-        if opt_out_type is None and "consent" not in raw and "opt_out" not in raw:
+        if opt_out_type is None and raw.consent is None and raw.opt_out is None:
             return self._decision
-        own = Signals(consent=raw.get("consent"), opt_out=raw.get("opt_out"), opt_out_type=opt_out_type)
+        own = Signals(consent=raw.consent, opt_out=raw.opt_out, opt_out_type=opt_out_type)
         it = self._submission
         return decide(
             it.signals,
@@ -229,12 +226,12 @@ class Shared:
             event=own,
         )
 
-    def _visitor(self, raw: dict[str, Any], identities: dict[str, str], decision: Decision) -> str:
+    def _visitor(self, raw: Sent, identities: dict[str, str], decision: Decision) -> str:
         it = self._submission
         if self._server:
-            given = raw.get("visitor") or it.request.get("visitor")
+            given = raw.visitor or it.request.visitor
             return visitor.of_server(given, identities, it.tag.id, it.secret)
-        self._browser = self._browser or visitor.of_browser(it.request.get("visitor"), it.cookie)
+        self._browser = self._browser or visitor.of_browser(it.request.visitor, it.cookie)
         if not self._browser:
             if decision.verdict != "full":
                 raise Refused("no_visitor")

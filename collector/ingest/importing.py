@@ -22,6 +22,7 @@ from collector.event import Event
 from collector.ingest import normalise
 from collector.ingest.fates import Fates, Shared, Submission
 from collector.ingest.lines import File, Line, Unreadable, is_number
+from collector.ingest.wire import Request
 from collector.outcomes import BY_REASON, Refused
 from collector.settings import BadSetup, Settings
 from collector.stream import read
@@ -221,7 +222,7 @@ class Import:
         """What is to be appended, one run of lines after the other."""
         signals = Signals(attested=head.attested)
         submission = Submission(
-            {},
+            Request(),
             self._tag,
             "import",
             signals,
@@ -245,8 +246,8 @@ class Import:
             try:
                 own_id = normalise.identifier(event)
                 batch.line = number, bool(own_id)
-                if shift and is_number(at := event.get("event_time")):
-                    event["event_time"] = at + shift
+                if shift and is_number(event.event_time):
+                    event.event_time += shift
                 shared.take(event, own_id or f"{digest}:{number}", batch)
             except Refused as refused:
                 meaning = BY_REASON["refused", refused.reason].meaning

@@ -9,18 +9,19 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeGuard, cast
+from typing import BinaryIO, NamedTuple, TypeGuard, cast
+
+from msgspec.structs import astuple
 
 from collector import clock
 from collector.consent import word
 from collector.event import scalar
 from collector.ingest import decode, normalise
+from collector.ingest.wire import Sent
 from collector.settings import BadSetup, Settings
 
 KNOWN = ("event_time", "visitor", "event", "event_id", "url", "referrer", "consent")
 NEEDED = KNOWN[:3]
-Event = dict[str, Any]
-"""An event in the shape of the server API, nothing of it believed yet."""
 
 GZIP = b"\x1f\x8b"  # RFC 1952, 2.3.1
 BLOCK = 1 << 20  # bytes read at a time for the digest
@@ -37,7 +38,7 @@ class Line(NamedTuple):
     """number: of the line that it begins on, from 1; event: as the server API takes one."""
 
     number: int
-    event: Event | Unreadable
+    event: Sent | Unreadable
 
 
 NUL = Unreadable("bad_data", "it holds a NUL character")
@@ -74,7 +75,7 @@ class File:
 
     def last_time(self, until: float) -> int:
         """The latest second of an event at or before `until`: later ones will be refused. 0 if there is none."""
-        times = (line.event.get("event_time") for line in self.lines() if isinstance(line.event, dict))
+        times = (line.event.event_time for line in self.lines() if isinstance(line.event, Sent))
         return int(max((time for time in times if is_number(time) and time <= until), default=0))
 
     @contextmanager
@@ -109,21 +110,19 @@ class File:
                 if text and not text.isspace():
                     yield Line(number, self._json(text))
 
-    def _json(self, text: bytes) -> Event | Unreadable:
+    def _json(self, text: bytes) -> Sent | Unreadable:
         if len(text) > self._settings.max_event_bytes:
             return self._too_large()
         try:
-            event = decode.loads(text, self._settings)
+            event = decode.event(text, self._settings)
         except ValueError as error:
-            return Unreadable("bad_event", f"it is no JSON ({error})")
-        if not isinstance(event, dict):
-            return Unreadable("bad_event", "it is JSON, but no object")
-        if b"\\u0000" in text and normalise.holds_nul(event):
+            return Unreadable("bad_event", f"it is no event as JSON ({error})")
+        if b"\\u0000" in text and normalise.holds_nul(list(astuple(event))):
             return NUL
-        if isinstance(consent := event.get("consent"), str):
-            event["consent"] = word(consent)
-        if isinstance(time := event.get("event_time"), str):
-            event["event_time"] = instant(time)
+        if isinstance(event.consent, str):
+            event.consent = word(event.consent)
+        if isinstance(event.event_time, str):
+            event.event_time = instant(event.event_time)
         return event
 
     def _rows(self) -> Iterator[tuple[int, list[str] | csv.Error]]:
@@ -187,19 +186,19 @@ class File:
         return Unreadable("too_large", f"it is over {self._settings.max_event_bytes:,} bytes")
 
 
-def _reader(names: list[str]) -> Callable[[list[str]], Event]:
+def _reader(names: list[str]) -> Callable[[list[str]], Sent]:
     """Row → event for this header."""
     time_at = names.index("event_time")
     known = [(names.index(name), name) for name in KNOWN[1:-1] if name in names]
     consent_at = names.index("consent") if "consent" in names else None
     rest = [(at, name) for at, name in enumerate(names) if name not in KNOWN]
 
-    def event_of(row: list[str]) -> Event:
-        event: Event = {name: row[at] for at, name in known}
-        event["event_time"] = instant(row[time_at])
-        event["data"] = {name: row[at] for at, name in rest if row[at]}
+    def event_of(row: list[str]) -> Sent:
+        event = Sent(event_time=instant(row[time_at]), data={name: row[at] for at, name in rest if row[at]})
+        for at, name in known:
+            setattr(event, name, row[at])
         if consent_at is not None and row[consent_at]:
-            event["consent"] = word(row[consent_at])
+            event.consent = word(row[consent_at])
         return event
 
     return event_of

@@ -4,8 +4,6 @@ import secrets
 from math import floor
 from typing import Any
 
-import orjson
-
 from collector.event import (
     CLICK_IDS,
     EXACT,
@@ -15,10 +13,12 @@ from collector.event import (
     Scalar,
     Source,
     canonical_name,
+    encode,
     known_text,
     scalar,
 )
 from collector.ingest import urls
+from collector.ingest.wire import Sent
 from collector.outcomes import Refused
 from collector.settings import Settings
 
@@ -69,7 +69,7 @@ class Normaliser:
 
     def event(
         self,
-        raw: dict[str, Any],
+        raw: Sent,
         visitor: str,
         event_id: str,
         user_data: dict[str, str],
@@ -81,17 +81,17 @@ class Normaliser:
         visitor are not looked at, see visitor.py.
         visitor: in text form. event_id: what identifier() said of raw; where it said "", one is minted.
         """
-        name = raw.get("event")
+        name = raw.event
         if type(name) is not str:
             raise Refused("bad_event")
         if name not in NAMES:
             name = _unusual_name(name)
-        given = raw.get("data")
+        given = raw.data
         if given is None:
             given = {}
         elif type(given) is not dict:
             raise Refused("bad_data")
-        url, referrer, action_source = raw.get("url"), raw.get("referrer"), raw.get("action_source")
+        url, referrer, action_source = raw.url, raw.referrer, raw.action_source
         if self._may_hold_nul and holds_nul([given, url, referrer, action_source]):
             raise Refused("bad_data")
         items = _line_items(given.pop("line_items")) if "line_items" in given else []
@@ -102,7 +102,7 @@ class Normaliser:
             visitor=visitor,
             event=name,
             event_id=event_id or secrets.token_hex(16),
-            event_time=self._time(raw.get("event_time")),
+            event_time=self._time(raw.event_time),
             received_at=self._received_at,
             source=self._source,
             url=urls.clean(url) if type(url) is str else "",
@@ -141,16 +141,16 @@ def _unusual_name(name: str) -> str:
     return name
 
 
-def identifier(raw: dict[str, Any]) -> str:
+def identifier(raw: Sent) -> str:
     """The event_id that came with an event, or in its data as the Pinterest tag has it; "" if none.
 
     Raises Refused("bad_event_id").
     """
-    given = raw.get("event_id")
+    given = raw.event_id
     if type(given) is str and 0 < len(given) <= LONGEST_NAME and given.isascii() and "\0" not in given:
         return given  # as nearly all are
     if given is None or given == "":
-        inside = raw.get("data")
+        inside = raw.data
         given = inside.get("event_id") if isinstance(inside, dict) else None
     if given is None or given == "":
         return ""
@@ -193,7 +193,7 @@ def _settle(values: dict[str, Any]) -> Values:
 
 def _normal(value: object) -> Scalar | None:
     """A value's one normal form; what is nested becomes JSON text, which rules compare as text."""
-    return orjson.dumps(value).decode() if isinstance(value, (dict, list)) else scalar(value)
+    return encode(value).decode() if isinstance(value, (dict, list)) else scalar(value)
 
 
 def click_ids(given: object) -> dict[str, str]:

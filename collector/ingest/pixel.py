@@ -9,7 +9,8 @@ import re2
 from collector.consent import word
 from collector.event import CLICK_IDS
 from collector.ingest.answer import Rejected
-from collector.ingest.decode import Request, loads
+from collector.ingest.decode import loads
+from collector.ingest.wire import Request, Sent
 from collector.settings import Settings
 
 OPT_OUT = "opt_out_type"
@@ -46,21 +47,21 @@ def request(query: bytes, referer: str, settings: Settings) -> Request:
     one = _Parameters(pairs)
     page = {name: value for name, value in _object("ad", pairs, settings).items() if isinstance(value, str)}
     user_data = _object("pd", pairs, settings) or _object("ud", pairs, settings)
-    event = {
-        "event": one.text("event") or (INIT if one.text("tid") else ""),
-        "event_id": one.text("event_id"),
-        "url": one.text("url") or page.get("loc") or referer,
-        "referrer": one.text("referrer") or page.get("ref"),
-        "data": _object("ed", pairs, settings),
-    }
-    return {
-        "tag": one.text("tag") or one.text("tid"),
-        "visitor": one.text("visitor"),
-        "consent": _consent(one),
-        "user_data": user_data,
-        "click_ids": {name: one.text(name) or user_data.get(name) for name in CLICK_IDS},
-        "events": [event],
-    }
+    event = Sent(
+        event=one.text("event") or (INIT if one.text("tid") else ""),
+        event_id=one.text("event_id"),
+        url=one.text("url") or page.get("loc") or referer,
+        referrer=one.text("referrer") or page.get("ref"),
+        data=_object("ed", pairs, settings),
+    )
+    return Request(
+        tag=one.text("tag") or one.text("tid"),
+        visitor=one.text("visitor"),
+        consent=_consent(one),
+        user_data=user_data,
+        click_ids={name: one.text(name) or user_data.get(name) for name in CLICK_IDS},
+        events=[event],
+    )
 
 
 class _Parameters:

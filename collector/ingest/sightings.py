@@ -8,6 +8,7 @@ from collector.feed import A_SECOND, Seen
 from collector.ingest.caller import Caller
 from collector.ingest.fates import Fates, Result, Submission
 from collector.ingest.urls import origin
+from collector.ingest.wire import Sent
 from collector.outcomes import NO_CONSENT
 
 LONGEST = 128  # characters of a name: more than an event that is taken may have
@@ -39,6 +40,6 @@ def _seen(
         )
     if fate in NO_CONSENT:
         return Seen(at, "", *fate, it.source, "")  # who said no leaves a count, with its time, and no more
-    raw = it.request["events"][place]
-    name = raw.get("event") if isinstance(raw, dict) else ""
+    raw = it.request.events[place]
+    name = raw.event if isinstance(raw, Sent) else ""
     return Seen(at, name[:LONGEST] if isinstance(name, str) else "", *fate, it.source, page)

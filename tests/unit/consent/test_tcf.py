@@ -2,7 +2,6 @@
 
 import contextlib
 import timeit
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +11,7 @@ from collector.consent import Signals, decide, gpp, tcf
 from collector.consent.bits import Bits, Unreadable
 from collector.consent.signals import WORDS
 from collector.ingest.fates import Submission, judge
+from collector.ingest.wire import Request, Sent
 from collector.settings import Settings
 from collector.tags import Tag
 from tests.unit.consent.strings import ALPHABET, at, core, encoded, publisher
@@ -63,7 +63,7 @@ def test_the_edge_judges_a_string_by_the_time_of_receipt_and_for_the_vendor_of_i
 
     def outcome(now: float, vendor: int = 0) -> str:
         settings = Settings(tcf_vendor_id=vendor)
-        request: Any = {"visitor": "0" * 32, "events": [{"event": "pagevisit", "consent": {"tcf": text}}]}
+        request = Request(visitor="0" * 32, events=[Sent(event="pagevisit", consent={"tcf": text})])
         submission = Submission(request, tag, "web", Signals(consent={"tcf": text}), now, settings, b"")
         (result,) = judge(submission).results
         return f"{result.outcome} {result.reason}"

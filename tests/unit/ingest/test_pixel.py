@@ -9,6 +9,7 @@ import pytest
 
 from collector.event import CLICK_IDS
 from collector.ingest import pixel
+from collector.ingest.wire import Request, Sent
 from collector.settings import Settings
 
 REFERER = "https://shop.example/thanks"
@@ -16,32 +17,24 @@ NOTHING = dict.fromkeys(CLICK_IDS)
 ORDER = {"value": 10, "currency": "EUR", "line_items": [{"product_id": "42"}]}
 
 
-def read(query: str) -> dict[str, Any]:
+def read(query: str) -> Request:
     return pixel.request(query.encode(), REFERER, Settings())
 
 
 def data(query: str) -> Any:
-    return read(f"tid=1&event=checkout&{query}")["events"][0]["data"]
+    return read(f"tid=1&event=checkout&{query}").events[0].data
 
 
 def test_the_image_of_the_documentation() -> None:
     asked = read("tid=2612345678901&event=AddToCart&ed[value]=10.00&ed[currency]=USD&pd[em]=abc&noscript=1")
-    assert asked == {
-        "tag": "2612345678901",
-        "visitor": "",
-        "consent": None,
-        "user_data": {"em": "abc"},
-        "click_ids": NOTHING,
-        "events": [
-            {
-                "event": "AddToCart",
-                "event_id": "",
-                "url": REFERER,
-                "referrer": None,
-                "data": {"value": "10.00", "currency": "USD"},
-            }
-        ],
-    }
+    data = {"value": "10.00", "currency": "USD"}
+    assert asked == Request(
+        tag="2612345678901",
+        visitor="",
+        user_data={"em": "abc"},
+        click_ids=NOTHING,
+        events=[Sent(event="AddToCart", event_id="", url=REFERER, data=data)],
+    )
 
 
 def test_what_the_script_of_the_pinterest_tag_asks_for() -> None:
@@ -50,15 +43,15 @@ def test_what_the_script_of_the_pinterest_tag_asks_for() -> None:
         f"tid=1&event=checkout&ed={quote(json.dumps(ORDER))}&ad={quote(json.dumps(page))}"
         f"&pd={quote(json.dumps({'em': 'abc', 'epik': 'dj0y'}))}&dep=2%2CPAGE_LOAD&cb=1763750000000"
     )
-    (event,) = asked["events"]
-    assert event["data"] == ORDER
-    assert (event["url"], event["referrer"]) == (page["loc"], page["ref"])
-    assert asked["click_ids"] == {**NOTHING, "epik": "dj0y"}
+    (event,) = asked.events
+    assert event.data == ORDER
+    assert (event.url, event.referrer) == (page["loc"], page["ref"])
+    assert asked.click_ids == {**NOTHING, "epik": "dj0y"}
 
 
 def test_the_base_code_s_image_has_no_event_and_is_an_init() -> None:
-    assert read("tid=1&noscript=1")["events"][0]["event"] == "init"
-    assert read("tag=1")["events"][0]["event"] == ""
+    assert read("tid=1&noscript=1").events[0].event == "init"
+    assert read("tag=1").events[0].event == ""
 
 
 @pytest.mark.parametrize(

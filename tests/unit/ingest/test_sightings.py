@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec import convert
 
 from collector import connections, feed, keys, tags
 from collector.connections import Redis
@@ -13,6 +14,7 @@ from collector.health import Tally
 from collector.ingest import sightings
 from collector.ingest.caller import Caller
 from collector.ingest.fates import Submission, judge
+from collector.ingest.wire import Request, Sent
 from collector.settings import Settings
 from tests.unit.parts import NOW, TAG
 
@@ -28,7 +30,7 @@ SCOPE = {
 
 def seen(settings: Settings, events: list[Any], **signals: Any) -> list[Seen]:
     tag = tags.Tag(id=TAG, name="", origins=(), regime="opt_in", created_at=0)
-    request = {"tag": TAG, "visitor": ANNA, "events": events}
+    request = Request(TAG, convert(events, list[Sent | int]), visitor=ANNA)
     submission = Submission(request, tag, "web", Signals(**signals), NOW, settings, b"secret")
     return sightings.of(submission, Caller(SCOPE), judge(submission))
 
