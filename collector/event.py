@@ -4,7 +4,7 @@ import math
 import re
 import zlib
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -74,6 +74,17 @@ CLICK_IDS = ("epik", "gclid", "fbclid", "ttclid", "li_fat_id", "msclkid")
 decode_streamed = msgspec.json.Decoder(StreamedEvent).decode
 decode_applied = msgspec.json.Decoder(AppliedEvent).decode
 encode = msgspec.json.Encoder().encode
+
+_decode_json = msgspec.json.Decoder().decode
+
+
+def decode_json(text: bytes | str) -> Any:
+    """JSON as Python values; an integer keeps all its digits, in events and in rules about them. Raises ValueError."""
+    try:
+        return _decode_json(text)
+    except RecursionError:
+        raise ValueError("it nests too deep, or is cut off") from None
+
 
 BROWSER_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 DERIVED_ID = re.compile(r"hmac:[0-9a-f]{32}", re.ASCII)

@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import orjson
 import typer
 
 from collector import clock, tags
 from collector.cli.opening import Json, opened, print_json
 from collector.cli.options import DataDir
+from collector.event import decode_json
 from collector.query import export
 from collector.query.engine import Identity
 from collector.query.export import Format
@@ -128,10 +128,10 @@ def _read(file: str) -> Draft:
     """Raises BadSetup when the file holds nothing like an audience."""
     try:
         raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        given = orjson.loads(raw)
+        given = decode_json(raw)
     except OSError as error:
         raise BadSetup(f"{file} cannot be read ({error.strerror}). Mend: name a JSON file, or -.") from None
-    except orjson.JSONDecodeError as error:
+    except ValueError as error:
         raise BadSetup(f"{file} is no JSON ({error}). Mend: correct it; see docs/audiences.md.") from None
     draft = given if isinstance(given, dict) and "rule" in given else {"rule": given}
     if unknown := set(draft) - {*Draft._fields, "tag"}:

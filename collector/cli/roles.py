@@ -13,15 +13,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import orjson
 import typer
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import Lifespan, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from collector import log, tags
 from collector.cli import stopping
@@ -29,6 +31,7 @@ from collector.cli.options import DataDir, Port
 from collector.cli.snippet import snippet
 from collector.connections import AsyncRedis, Redis, Unavailable, check_server, open_async, open_redis
 from collector.ingest import described
+from collector.ingest.answer import Rejected
 from collector.ingest.app import Endpoint
 from collector.ingest.app import routes as ingest_routes
 from collector.ingest.edge import Edge
@@ -169,7 +172,16 @@ def build(edge: Edge, client: AsyncRedis, installation: Installation, only: Part
         schemas = query.SCHEMAS
     document = orjson.dumps(openapi.document(operations, schemas))
     routes.append(Route("/openapi.json", lambda _: Response(document, media_type="application/json")))
-    return App(routes=routes, lifespan=lifespan)
+    return App(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _nowhere})
+
+
+def _nowhere(_: Request, missed: Any) -> Response:
+    """The answer to an HTTPException, where no route is or none that takes the method: an error like all others."""
+    code = "method_not_allowed" if missed.status_code == 405 else "not_found"
+    rejected = Rejected(missed.status_code, code, f"{missed.detail}.", "GET /openapi.json lists all routes.")
+    answer = rejected.answer()
+    headers = {"cache-control": "no-store", "access-control-allow-origin": "*", **(missed.headers or {})}
+    return Response(answer.body, answer.status, headers, answer.media_type.decode())
 
 
 class App(Starlette):
@@ -178,8 +190,8 @@ class App(Starlette):
     The edge's are: they turn every error into an answer themselves, and its middleware took 8 of their 60 µs.
     """
 
-    def __init__(self, *, routes: list[BaseRoute], lifespan: Lifespan[Starlette]) -> None:
-        super().__init__(routes=routes, lifespan=lifespan)
+    def __init__(self, *, routes: list[BaseRoute], **given: Any) -> None:
+        super().__init__(routes=routes, **given)
         self._direct = {
             route.path: route.app
             for route in routes

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.types import Receive
 
-from collector.event import encode, scalar
+from collector.event import decode_json, encode, scalar
 from collector.ingest.answer import Rejected
 from collector.ingest.caller import Caller
 from collector.ingest.patience import Patience
@@ -18,18 +18,15 @@ from collector.settings import Settings
 # What a tag's queue of 250,000 characters can hold, generously: beyond it somebody makes numbers up.
 MOST_LOST = 10_000
 
-_Read = TypeVar("_Read")
-
 CLOSE = [(b"connection", b"close")]  # the rest of the body may come as slowly as it likes, to nobody
 
 
-
 class _Asked(msgspec.Struct, gc=False):
-    """A Request in all forms that it may have on the wire."""
+    """A Request in whatever forms its members have on the wire: what is none is told by name, not by the parser."""
 
-    tag: str | int | None = None
-    events: list[Sent | list[Any] | str | int | float | bool | None] | None = None
-    sent_at: float | str | None = None
+    tag: Any = None
+    events: list[Sent | list[Any] | str | float | bool | None] | dict[str, Any] | str | float | bool | None = None
+    sent_at: Any = None
     lost: Any = None
     visitor: Any = None
     consent: Any = None
@@ -39,10 +36,10 @@ class _Asked(msgspec.Struct, gc=False):
     click_ids: Any = None
 
 
-class _Texts(msgspec.Struct):
-    """The events of a request, each as its sender wrote it."""
+class _Apart(_Asked, gc=False):
+    """The same, with each event as its sender wrote it."""
 
-    events: list[msgspec.Raw] = []
+    events: list[msgspec.Raw] | dict[str, Any] | str | float | bool | None = None  # type: ignore[assignment]
 
 
 # For deeper_than(): every bracket becomes a square one, and all but brackets and quotes goes.
@@ -155,14 +152,13 @@ def deeper_than(limit: int, text: bytes) -> bool:
 
 
 _as_request = msgspec.json.Decoder(_Asked).decode
-_as_texts = msgspec.json.Decoder(_Texts).decode
+_as_parts = msgspec.json.Decoder(_Apart).decode
 _as_event = msgspec.json.Decoder(Sent).decode
-_as_anything = msgspec.json.Decoder().decode
 
 
 def loads(text: bytes, settings: Settings) -> Any:
     """JSON as Python values. Raises ValueError, also when it nests deeper than the setting."""
-    return _read(_as_anything, text, settings)
+    return _read(decode_json, text, settings)
 
 
 def event(text: bytes, settings: Settings) -> Sent:
@@ -173,7 +169,7 @@ def event(text: bytes, settings: Settings) -> Sent:
 def request(body: bytes, settings: Settings) -> Request:
     """The request that a body holds. Raises Rejected: 400 when it is none, 413 for too many events."""
     try:
-        value = _read(_as_request, body, settings)
+        asked = _read(_as_request_or_parts, body, settings)
     except msgspec.ValidationError as error:
         raise _bad_request(f"The body has another shape: {error}.") from None
     except ValueError as error:
@@ -183,14 +179,21 @@ def request(body: bytes, settings: Settings) -> Request:
             f"The body is no JSON that can be read: {str(error)[:120]}.",
             "Send one JSON object as UTF-8.",
         ) from None
-    sent_at = scalar(value.sent_at) if isinstance(value.sent_at, str) else value.sent_at
-    if isinstance(sent_at, str):
-        raise _bad_request("sent_at is no number of Unix milliseconds.")
-    events = value.events
+    tag, events, sent_at = asked.tag, asked.events, asked.sent_at
+    if type(tag) is int:
+        tag = str(tag)
+    elif tag is not None and type(tag) is not str:
+        raise _bad_request("tag is no text.")
     if events is None:
-        if not value.withdraw:
+        if not asked.withdraw:
             raise _bad_request("events is missing.")
         events = []
+    elif type(events) is not list:
+        raise _bad_request("events is no list.")
+    if sent_at is not None:
+        sent_at = scalar(sent_at)
+        if type(sent_at) is not int and type(sent_at) is not float:
+            raise _bad_request("sent_at is no number of Unix milliseconds.")
     if len(events) > settings.max_events:
         raise Rejected(
             413,
@@ -199,35 +202,62 @@ def request(body: bytes, settings: Settings) -> Request:
             "Send them in several.",
         )
     return Request(
-        "" if value.tag is None else str(value.tag),
+        tag or "",
         events,
         sent_at,
-        value.lost if type(value.lost) is int and 0 < value.lost <= MOST_LOST else 0,
-        value.visitor,
-        value.consent,
-        value.opt_out,
-        value.withdraw,
-        value.user_data,
-        value.click_ids,
+        asked.lost if type(asked.lost) is int and 0 < asked.lost <= MOST_LOST else 0,
+        asked.visitor,
+        asked.consent,
+        asked.opt_out,
+        asked.withdraw,
+        asked.user_data,
+        asked.click_ids,
     )
 
 
 def oversized(body: bytes, settings: Settings) -> frozenset[int]:
     """The places of the events that are over the limit, in a body that request() could read."""
     limit = settings.max_event_bytes
-    if len(body) <= limit:
+    texts = _as_parts(body).events if len(body) > limit else None
+    if not isinstance(texts, list):
         return frozenset()
-    return frozenset(
-        place for place, text in enumerate(_as_texts(body).events) if _size(bytes(text), limit) > limit
-    )
+    return frozenset(place for place, text in enumerate(texts) if _size(bytes(text), limit) > limit)
 
 
 def _size(text: bytes, enough: int) -> int:
     """The bytes of JSON, at best without its white space; not looked at where they are few enough with it."""
-    return len(encode(_as_anything(text))) if len(text) > enough else len(text)
+    if len(text) <= enough:
+        return len(text)
+    try:
+        return len(encode(decode_json(text)))
+    except ValueError:  # a number in a member that nobody reads
+        return len(text)
+
+
+def _as_request_or_parts(body: bytes) -> _Asked:
+    """The request; an event with a number that no machine has is no event, and takes nothing else with it."""
+    try:
+        return _as_request(body)
+    except msgspec.ValidationError:
+        asked = _as_parts(body)
+        if isinstance(asked.events, list):
+            asked.events = [_event_or_none(bytes(text)) for text in asked.events]  # type: ignore[misc]
+        return asked
+
+
+def _event_or_none(text: bytes) -> Sent | None:
+    try:
+        return _as_event(text)
+    except msgspec.ValidationError:
+        return None
+
+
+_Read = TypeVar("_Read")
 
 
 def _read(decode: Callable[[bytes], _Read], text: bytes, settings: Settings) -> _Read:
+    if not text.isascii():
+        text.decode()  # also of the members that the decoder passes over
     if deeper_than(settings.max_depth, text):
         raise ValueError(f"nested deeper than {settings.max_depth}")
     try:

@@ -17,6 +17,7 @@ from collector.audience.registry import Audience, NotFound, TooMuch
 from collector.audience.rules import RuleError
 from collector.audit import Act
 from collector.connections import Unavailable
+from collector.event import decode_json
 from collector.query import export
 from collector.query.access import Denied, caller, check_tag
 from collector.query.engine import IDENTITIES, BadQuestion, Engine, NotReady, history
@@ -309,8 +310,8 @@ def _body(request: Request, raw: bytes) -> dict[str, Any]:
     if request.method not in ("POST", "PATCH"):
         return {}
     try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
+        body = decode_json(raw)
+    except ValueError as error:
         raise Denied(400, "unreadable", f"The body is no JSON: {error}.", "Send a JSON object.") from None
     if not isinstance(body, dict):
         raise Denied(400, "unreadable", "The body is JSON, but no object.", "Send a JSON object.")

@@ -372,6 +372,52 @@ def test_size_of_an_event(make_shop: MakeShop) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [b'"u":1e999', b'"u":' + b"9" * 5_000, b'"u":[1e999]', b'"data":{"value":1e999}', b'"event_time":1e999'],
+)
+@pytest.mark.parametrize("size", [0, 70_000])
+def test_a_number_that_no_machine_has_takes_no_other_event_with_it(shop: Shop, odd: bytes, size: int) -> None:
+    body = json.dumps(shop.body({"event": "lead", "ODD": 0}, {"event": "search"})).encode()
+    first, second = reasons(shop.send(body.replace(b'"ODD": 0', odd + b" " * size)))
+    wanted = ("accepted full", "refused too_large") if odd.startswith(b'"u"') else ("refused bad_event",) * 2
+    assert (first, second) == (wanted[bool(size)], "accepted full")
+
+
+@pytest.mark.parametrize("member", [b'"u":"caf\xe9"', b'"caf\xe9":1', b'"data":{"k":"caf\xe9"}'])
+@pytest.mark.parametrize("size", [0, 70_000])
+def test_what_is_not_utf_8_is_400_wherever_it_stands(shop: Shop, member: bytes, size: int) -> None:
+    body = json.dumps(shop.body({"event": "lead", "ODD": 0})).encode()
+    answer = shop.send(body.replace(b'"ODD": 0', member + b" " * size))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_json")
+    assert shop.stored() == []
+
+
+@pytest.mark.parametrize("size", [0, 70_000])
+@pytest.mark.parametrize("events", [b"null", b"[]", b'null,"events":[]', b'5,"events":[]'])
+def test_a_withdrawal_s_events_may_be_nothing(shop: Shop, events: bytes, size: int) -> None:
+    body = json.dumps(shop.body(events=["E"], withdraw=True)).encode().replace(b'["E"]', events)
+    assert shop.send(body + b" " * size).json() == {"results": []}
+    assert [event.mark for event in shop.stored()] == ["tombstone"]
+
+
+@pytest.mark.parametrize(
+    ("member", "twice"),
+    [("tag", b'"tag":{},"tag"'), ("events", b'"events":5,"events"'), ("sent_at", b'"sent_at":"x","sent_at"')],
+)
+def test_of_a_member_that_comes_twice_the_last_counts(shop: Shop, member: str, twice: bytes) -> None:
+    body = json.dumps(shop.body(sent_at=time.time() * 1000)).encode()
+    assert reasons(shop.send(body.replace(f'"{member}"'.encode(), twice))) == ["accepted full"]
+
+
+def test_an_integer_keeps_its_digits(shop: Shop) -> None:
+    long = 12345678901234567890123
+    event = {"event": "lead", "event_id": long, "data": {"order_id": long, "list": [long]}}
+    assert reasons(shop.post(event)) == ["accepted full"]
+    (stored,) = shop.stored()
+    assert (stored.event_id, stored.data["order_id"], stored.data["list"]) == (str(long), str(long), f"[{long}]")
+
+
 def test_depth(make_shop: MakeShop) -> None:
     shop = make_shop(max_depth=6)
 

@@ -283,6 +283,33 @@ def test_no_number_is_too_large_or_too_odd(
     undisturbed(logged)
 
 
+@pytest.mark.parametrize("number", [2**63, 2**64, 12345678901234567890123, -(10**40), 0.1, 10**15, 2.5e17])
+def test_a_rule_finds_a_number_as_it_was_sent(installed: Installed, tenant: Tenant, number: float) -> None:
+    visitor = f"counts {number:.3g}"  # erased at the end, which takes what is of the same second
+    sent = tenant.send(visitor, event="schedule", data={"k": number}).json()
+    assert sent["results"][0]["outcome"] == "accepted"
+    for asked, size in (({"=": number}, 1), ({"in": [number]}, 1), ({"!=": number}, 0)):
+        rule = {"event": "schedule", "event_data": {"k": asked}}
+        preview = {"tag": tenant.tag, "rule": rule}
+        end = time.monotonic() + 10
+        while True:
+            found = installed.ask("POST", "/v1/audiences/preview", tenant.marketer, json=preview).json()["size"]
+            if found == size:
+                break
+            assert time.monotonic() < end, (asked, found)
+            time.sleep(0.05)
+    installed.ask("DELETE", f"/v1/visitors/{visitor}", ADMIN, params={"tag": tenant.tag})
+
+
+def test_where_nothing_is_is_an_error_like_all_others(installed: Installed) -> None:
+    for method, path, status in (("GET", "/v1/nope", 404), ("DELETE", "/v1/tags", 405), ("PUT", "/v1/audiences", 405)):
+        answer = installed.ask(method, path, ADMIN, headers={"origin": ORIGIN})
+        assert answer.status_code == status
+        assert answer.json()["error"].keys() == {"code", "message", "hint"}
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert (status == 405) == ("allow" in answer.headers)
+
+
 def test_what_cannot_be_read_is_a_400_at_every_way_in(
     installed: Installed, tenant: Tenant, logged: Log
 ) -> None:

@@ -14,6 +14,7 @@ from collector.dashboard import draft
 from collector.dashboard.draft import Draft, Wrong
 from collector.dashboard.languages import msg
 from collector.dashboard.page import EDITORS, Page, Refusal, Visit
+from collector.event import decode_json
 from collector.query.api import LONGEST_NAME
 
 LONGEST_DESCRIPTION = 2_000
@@ -225,7 +226,7 @@ def _work(visit: Visit, fields: dict[str, str], audience: Audience | None) -> Wo
         return _built(visit, draft.of_fields(fields).changed(fields.get("do", "")))
     text = fields.get("rule", bytes(audience.rule).decode() if audience else "{}")
     try:
-        rule = orjson.loads(text)
+        rule = decode_json(text)
         if rule == {}:  # a sentence to begin with
             return _built(visit, Draft(()).changed("add.main"))
         rules.parse(rule)
