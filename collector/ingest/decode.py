@@ -15,7 +15,7 @@ from collector.ingest.patience import Patience
 from collector.ingest.wire import Request, Sent
 from collector.settings import Settings
 
-# What a tag's queue of 250,000 characters can hold, generously: beyond it somebody makes numbers up.
+# What a tag's queue of a hundred bodies can hold, generously: beyond it somebody makes numbers up.
 MOST_LOST = 10_000
 
 CLOSE = [(b"connection", b"close")]  # the rest of the body may come as slowly as it likes, to nobody

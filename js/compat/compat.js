@@ -18,48 +18,63 @@ const GATHER = 500;
 /** @type {Conversion[]} */
 let gathered = [];
 const count = openConversions();
+/** @type {any} the page's own, until it has gone */
+const visit = { name: 'pagevisit', time: Date.now(), data: {}, own: true };
 
 const flush = () => {
   const queue = window.collect?.queue;
   if (!queue) return; // the base code comes later: at the next event, or on leaving
-  for (const { name, time, data, eventId } of gathered.splice(0)) {
+  for (const { name, time, data, eventId, own } of gathered.splice(0)) {
     // Of an order the tag makes an id that outlives the page view, checkout_<order_id>: better than a vendor's.
     const given = { ...data, event_id: data.order_id ? undefined : eventId };
-    queue.push([time, name === 'pagevisit' ? ['page', given] : ['track', name, given]]);
+    queue.push([time, own ? ['page', given] : ['track', name, given]]);
   }
 };
 
 /** @param {import('./once.js').Told} told */
 const tell = (told) => {
+  // The tag counts page visits itself, and those of single-page applications: a vendor's adds its products.
+  if (told.name === 'pagevisit' && !told.data.line_items) return;
   const conversion = count(told);
-  // Told before; or the tag counts page visits itself, and those of single-page applications: a vendor's adds its products.
-  if (conversion.tellers[1] || (told.name === 'pagevisit' && told.pixel && !told.data.line_items)) return;
-  if (!gathered[0]) setTimeout(flush, GATHER);
-  gathered.push(conversion);
+  if (conversion.tellers[1]) return; // told before
+  if (told.name === 'pagevisit' && gathered[0] === visit) (gathered[0] = conversion).own = true;
+  else {
+    if (!gathered[0]) setTimeout(flush, GATHER);
+    gathered.push(conversion);
+  }
 };
 
 const page = /** @type {any} */ (window);
 const script = /** @type {HTMLScriptElement | null} */ (document.currentScript);
 const asked = new URLSearchParams(script?.src.split('?')[1]);
 const tag = asked.get('tag');
-const visit = { name: 'pagevisit', pixel: '', time: Date.now(), data: {} };
+const again = page._collectorHears; // the line may stand on a page twice
+page._collectorHears = true;
 
-if (script && tag) {
-  const collect = (page.collect ||= function () {
-    collect.queue.push([Date.now(), arguments]);
-  });
-  collect.queue ||= [];
-  collect('load', tag, { regime: asked.get('regime') });
-  tell(visit);
-  const element = document.createElement('script');
-  element.nonce = script.nonce;
-  // …/tag/compat.js → …/tag.js, …/tag/compat-1.2.3.js → …/tag/1.2.3.js
-  element.src = script.src.replace(/\/compat(\.js).*|compat-/, '$1');
-  document.head.append(element);
-} else count(visit); // the base code said it
+if (script && tag && !again) {
+  // An element of that id has no queue.
+  if (!page.collect?.queue) {
+    page.collect = function () {
+      page.collect.queue.push([Date.now(), arguments]);
+    };
+    page.collect.queue = [];
+  }
+  page.collect('load', tag, { regime: asked.get('regime') });
+  gathered.push(visit);
+  setTimeout(flush, GATHER);
+}
 
 addEventListener('pagehide', flush, true); // before the tag's own, which sends what it has
 addEventListener('visibilitychange', flush, true);
 // Before a single-page application moves on, so that an event keeps its URL.
 page.navigation?.addEventListener('navigate', flush);
-listen(tell);
+if (!again) listen(tell);
+
+// Last, because a page that asks for Trusted Types refuses it.
+if (script && tag && !again) {
+  const element = document.createElement('script');
+  element.nonce = script.nonce;
+  // …/tag/compat.js → …/tag.js, …/tag/compat-1.2.3.js → …/tag/1.2.3.js
+  element.src = script.src.replace(/\/compat(\.js).*|compat-/, '$1');
+  document.head.append(element);
+}

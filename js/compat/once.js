@@ -11,7 +11,7 @@
  * @property {string} [eventId]
  */
 
-/** @typedef {Told & { tellers: Told[], ids: string[] }} Conversion */
+/** @typedef {Told & { tellers: Told[], ids: string[], own?: boolean }} Conversion own: the page's visit, not only a vendor's */
 
 /** Milliseconds in which vendors hear of one click; a tag manager may load a vendor first. */
 const NEAR = 5000;
@@ -26,7 +26,7 @@ const differ = (a, b) => a && b && a != b && +a !== +b;
  *
  * The same order id or event id is the same conversion at any time. Else a conversion takes one telling from
  * each teller, so that two clicks, each told to three vendors, stay two: that of the very same data, because
- * a library tells itself again what its stub had queued; or one that came within NEAR, if order, value and
+ * a library tells itself again what its stub had queued (other data by the same word is another click); or one that came within NEAR, if order, value and
  * currency do not contradict.
  */
 export const openConversions = () => {
@@ -42,7 +42,9 @@ export const openConversions = () => {
       same.find((other) => ids.some((id) => other.ids.includes(id))) ||
       same.find(
         (other) =>
-          !other.tellers.some((teller) => teller.pixel === pixel && teller.target === target) &&
+          !other.tellers.some(
+            (teller) => teller.pixel === pixel && (teller.target === target || (raw && teller.raw !== raw)),
+          ) &&
           ((raw && other.tellers.some((teller) => teller.raw === raw)) ||
             (time - other.time < NEAR &&
               !['order_id', 'value', 'currency'].some((key) => differ(data[key], other.data[key])))),

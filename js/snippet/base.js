@@ -1,6 +1,6 @@
 // The queue keeps each call's time, because the tag may arrive seconds later.
 (function (w, d, s) {
-  if (w.collect) return;
+  if (w.collect && w.collect.queue) return; // an element of that id has none
   w.collect = function () {
     collect.queue.push([Date.now(), arguments]);
   };

@@ -16,7 +16,7 @@ export const strictest = (voices) => {
     if (Object.keys(words)[0])
       for (const name of WORDS) {
         const word = words[name] ?? 'denied';
-        if (!(merged[name] === 'denied' || (merged[name] !== undefined && word === 'granted'))) merged[name] = word;
+        if (merged[name] !== 'denied' && !(merged[name] && word === 'granted')) merged[name] = word;
       }
   return merged;
 };
@@ -47,7 +47,7 @@ export const openChoice = (wake) => {
       }
       if (update) choice.until = -1;
       if (choice.until >= 0 && given.wait_for_update > 0) {
-        choice.until = time + given.wait_for_update;
+        choice.until = time - -given.wait_for_update; // a page may say it as text
         setTimeout(wake, choice.until - Date.now() + 1); // timers may be early by a fraction
       }
     },

@@ -1,6 +1,7 @@
 /** Whether events may leave the page: every signal has a vote, and the strictest wins. Pure. */
 
 import { voteOfGpp, voteOfTcf } from './iab.js';
+import { safely } from './safely.js';
 
 /** @typedef {'opt_in' | 'opt_out'} Regime */
 /** @typedef {{ ad_storage?: string, ad_user_data?: string, ad_personalization?: string }} Words */
@@ -36,8 +37,9 @@ export const decide = (said, waiting, { tcf, gpp }, regime, vendor) => {
         : /^granted(,granted|,denied){2}$/.test(text)
           ? /denied/.test(text) ? LIMITED : FULL
           : doubtful;
-  const purposes = tcf === null ? HOLD : tcf?.gdprApplies ? voteOfTcf(tcf, vendor) : SILENT;
-  const sections = gpp === null ? HOLD : gpp ? voteOfGpp(gpp, doubtful, tcf) : SILENT;
+  // An answer that lacks what it should have is malformed.
+  const purposes = tcf === null ? HOLD : tcf?.gdprApplies ? safely(() => voteOfTcf(tcf, vendor)) ?? DROP : SILENT;
+  const sections = gpp === null ? HOLD : gpp ? safely(() => voteOfGpp(gpp, doubtful, tcf)) ?? doubtful : SILENT;
   const unasked = !optOut && Math.max(words, purposes) < FULL;
   let verdict = FULL;
   let why = '';
@@ -52,7 +54,7 @@ export const decide = (said, waiting, { tcf, gpp }, regime, vendor) => {
     DNT: said.dnt && (optOut || (unasked && sections !== HOLD)) ? doubtful : FULL,
     'no consent yet': unasked ? HOLD : FULL,
   };
-  for (const name of Object.keys(votes))
+  for (const name in votes)
     if (votes[name] > verdict) {
       verdict = votes[name];
       why = name; // of equals the first

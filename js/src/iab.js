@@ -39,7 +39,7 @@ export const voteOfGpp = (gpp, doubtful, tcf) => {
         .map((/** @type {number} */ id) =>
           gpp.supportedAPIs.find((/** @type {any} */ api) => api.split(':')[0] == id)?.split(':')[1],
         );
-  const text = names.map((/** @type {string} */ name) => name + JSON.stringify(gpp.parsedSections[name])).join('"');
+  const text = names.map((/** @type {string} */ name) => name + '' + JSON.stringify(gpp.parsedSections[name])).join('"');
   // The TCF's answer follows as text: `undefined` where there is no `__tcfapi`.
   return /tcfeuv2.*undefined$|KnownChild\w*":[^"]*[1-9]/.test(text + tcf)
     ? DROP

@@ -3,14 +3,16 @@
 import { openAlarm } from './alarm.js';
 import { randomHex } from './random.js';
 import { safely } from './safely.js';
+import { forgetVisitor } from './visitor.js';
 
 /** Characters, of at most three bytes each: what outlives a page may have 64 KiB in sum while it is under way. */
 export const BODY_LIMIT = 20000;
 
 const PREFIX = '_collector_q'; // of a parcel's key; the lock's name
-const ROOM = 250000; // characters: a twentieth of the storage that browsers give a site
+const ROOM = 99; // parcels; most are a thousand characters
 const PATIENCE = 30000; // milliseconds that an attempt may take; the collector gives up on a body after ten
 const SLOWEST = 60; // seconds between attempts: a collector that is back is found within a minute or two
+const MEMORY = 172800000; // milliseconds for which the collector knows an event's id: COLLECTOR_ID_WINDOW
 const LONGEST = 3600; // seconds that a Retry-After may ask for; a due time beyond is a clock put back
 
 /** @typedef {{ events: any[], lost?: number, [more: string]: unknown }} Body as the wire has it */
@@ -35,7 +37,7 @@ export const openOutbox = (url, tell) => {
   function* parcels() {
     for (const key of Object.keys(shelf).filter((key) => /^_collector_q/.test(key)).sort()) {
       const parcel = safely(() => JSON.parse(shelf[key]));
-      if (parcel?.[2]?.events) yield /** @type {any} */ ([key, ...parcel]);
+      if (parcel?.[2]?.events && key > PREFIX + (Date.now() - MEMORY)) yield /** @type {any} */ ([key, ...parcel]);
       else delete shelf[key];
     }
   }
@@ -61,6 +63,7 @@ export const openOutbox = (url, tell) => {
         shelf = { [key]: text };
       }
     };
+    const lasted = lasting;
     put(PATIENCE, tries); // until then no other page tries it, also where there are no locks
     const text = JSON.stringify({ ...body, sent_at: Date.now() }); // by the clock that also timed the events
     flying += text.length;
@@ -78,8 +81,8 @@ export const openOutbox = (url, tell) => {
         keepalive: flying < BODY_LIMIT,
         signal: AbortSignal.timeout?.(PATIENCE),
       });
-      after = response.headers.get('Retry-After');
-      outbox.honoured ||= response.headers.get('X-Collector-Optout');
+      after = response.headers.get('retry-after');
+      outbox.honoured ||= response.headers.get('x-collector-optout');
       reason = 'status ' + response.status;
       if (/ 4(?!08|29)/.test(reason)) outcome = 'refused';
       const answer = await response.json();
@@ -88,6 +91,7 @@ export const openOutbox = (url, tell) => {
       reason = Object.values(answer.error).join(' ');
     } catch {} // no answer, no JSON or no error: what is known until then counts
     flying -= text.length;
+    if (lasted > lasting) forgetVisitor(); // an answer of before the withdrawal has put it back
     body.events = body.events.filter((event, index) => {
       const { outcome: fate, reason: why } = results?.[index] || { outcome, reason };
       tell(event, fate, why);
@@ -135,13 +139,10 @@ export const openOutbox = (url, tell) => {
     /** Puts down, then sends at once. @param {Body} body */
     post(body) {
       safely(() => {
-        let size = 0;
-        for (const [key, , , old] of [...parcels()].reverse())
-          if ((size += shelf[key].length) > ROOM) {
-            old.events.forEach((event) => tell(event, 'lost', 'queue full'));
-            body.lost = (body.lost || 0) + (old.lost || 0) + old.events.length;
-            delete shelf[key];
-          }
+        for (const [key, , , old] of [...parcels()].slice(0, -ROOM)) {
+          body.lost = (body.lost || 0) + (old.lost || 0) + old.events.length;
+          delete shelf[key];
+        }
       });
       attempt(PREFIX + Date.now() + randomHex(), 0, body);
     },
@@ -156,12 +157,8 @@ export const openOutbox = (url, tell) => {
       lasting = false;
     },
 
-    /** How many events wait for the collector, as far as this page may look. */
-    unsent() {
-      let size = 0;
-      for (const parcel of parcels()) size += parcel[3].events.length;
-      return size;
-    },
+    /** How many bodies wait for the collector, as far as this page may look. */
+    unsent: () => [...parcels()].length,
   };
   return outbox;
 };

@@ -22,35 +22,38 @@ export const openPlatforms = (choice, wake) => {
   };
 
   /**
-   * @param {'tcf' | 'gpp'} name @param {any} platform of the page, if it has one
+   * One that throws has given no answer.
+   * @param {'tcf' | 'gpp'} name @param {'__tcfapi' | '__gpp'} platform of the page, if it has one
    * @param {number[]} version
    */
-  const ask = (name, platform, ...version) => {
-    // Names in a page may be anybody's: an element with such an id is one too.
-    if (typeof platform !== 'function' || name in said) return;
-    said[name] = null;
-    platform('addEventListener', ...version, (/** @type {any} */ data, /** @type {unknown} */ success) => {
-      const told = data?.pingData || data;
-      // Whether the visitor has answered, or is known not to be asked.
-      said[name] =
-        success &&
-        (told.signalStatus === 'ready' ||
-          (told.gdprApplies ? /^(tcl|user)/.test(told.eventStatus) : told.gdprApplies === false))
-          ? told
-          : null;
-      wake();
+  const ask = (name, platform, ...version) =>
+    safely(() => {
+      if (name in said) return;
+      const call = /** @type {any} */ (window)[platform].bind(); // throws where there is none
+      said[name] = null;
+      call('addEventListener', ...version, (/** @type {any} */ data, /** @type {unknown} */ success) => {
+        const told = success && (data?.pingData || data);
+        // Whether the visitor has answered, or is known not to be asked.
+        said[name] =
+          told &&
+          (told.signalStatus === 'ready' ||
+            (told.gdprApplies ? /^(tcl|user)/.test(told.eventStatus) : told.gdprApplies === false))
+            ? told
+            : null;
+        wake();
+      });
     });
-  };
 
   return () => {
-    const dataLayer = window.dataLayer;
-    if (Array.isArray(dataLayer) && dataLayer !== heard) {
+    safely(() => {
+      const dataLayer = /** @type {any} */ (window.dataLayer);
+      if (dataLayer === heard) return;
       heard = dataLayer;
       dataLayer.forEach(listen);
       wrap(dataLayer, 'push', (entries) => entries.forEach(listen));
-    }
-    ask('tcf', window.__tcfapi, 2);
-    ask('gpp', window.__gpp);
+    });
+    ask('tcf', '__tcfapi', 2);
+    ask('gpp', '__gpp');
     return said;
   };
 };

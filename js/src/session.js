@@ -37,7 +37,7 @@ export const openSession = (collector) => {
   const held = [];
   let hashing = (async () => {})();
   /** @type {boolean | undefined} */
-  let consented; // full consent was there on this page, so that there is something to withdraw
+  let consented; // there was consent on this page, full or not, so that there is something to withdraw
   /** @type {boolean | undefined} */
   let withdrawing; // with the next decision
   let referrer = document.referrer;
@@ -133,13 +133,13 @@ export const openSession = (collector) => {
         const visitor = visitorId();
         outbox.purge();
         forgetVisitor();
-        if (consented || visitor) {
+        if (visitor) {
           note('withdrawal', 'sent', why);
           post(said, [], visitor, { withdraw: true });
         }
         consented = withdrawing = false;
       }
-      consented ||= verdict === FULL;
+      consented ||= verdict < HOLD;
       outbox.permit(verdict === FULL);
       if (verdict === DROP) forget(why);
       if (!held.length) return;
@@ -161,7 +161,7 @@ export const openSession = (collector) => {
       if (value === undefined) continue;
       user[name] = undefined; // an event that cannot wait goes without, never with the last person's
       hashing = hashing.then(async () => {
-        if (!(user[name] = await hashed(name, value)) && value) note(name, 'refused', 'malformed/http');
+        if (!(user[name] = await hashed(name, value)) && value) note(name, 'refused', 'malformed');
       });
     }
   };
@@ -198,7 +198,7 @@ export const openSession = (collector) => {
   /** @type {Record<string, (time: number, ...args: any[]) => void>} */
   const commands = {
     load(time, id, given) {
-      if (!/^\d{13}$/.test(id)) return note('load', 'refused', 'no tag id');
+      if (!/^\d{13}$/.test(id)) return note('load', 'refused', 'no id');
       tags[id] = true;
       options ||= given || {};
       identify(time, given || {});
@@ -225,7 +225,7 @@ export const openSession = (collector) => {
         optout: outbox.honoured,
         held: held.length,
         queued: outbox.unsent(),
-        notes: [...notes],
+        notes,
       });
     },
     debug() {

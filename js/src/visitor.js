@@ -7,7 +7,7 @@ const LIFE = 395 * 86400; // seconds; browsers cap a cookie at 400 days
 
 /** @type {string | undefined} where cookies are blocked: one visitor a page, not one a request */
 let passing;
-let renewed = false; // on this page
+let renewed = false; // on this page: it is there, unless a withdrawal elsewhere has taken it
 
 /** None too where asking throws: in a sandboxed frame. */
 const read = () => safely(() => /** @type {any} */ (/\b_collector_id=([\da-f]{32})\b/.exec(document.cookie))[1]);
@@ -20,7 +20,8 @@ const read = () => safely(() => /** @type {any} */ (/\b_collector_id=([\da-f]{32
 const write = (id) =>
   safely(() => {
     passing = id;
-    const rest = ';Path=/;SameSite=Lax;Max-Age=' + (id ? LIFE : 0) + (location.protocol === 'https:' ? ';Secure' : '');
+    renewed = !!id;
+    const rest = ';Path=/;SameSite=Lax;Max-Age=' + (id ? LIFE : 0) + (/^https/.test(/** @type {any} */ (location)) ? ';Secure' : '');
     [
       ...location.hostname.split('.').map((_, index, labels) => ';Domain=' + labels.slice(~index).join('.')),
       '',
@@ -40,11 +41,10 @@ const write = (id) =>
  */
 export const visitorId = (keep) => {
   let id = read() || passing;
-  if (keep && !(renewed && read())) {
+  if (keep && !renewed) {
     if (id) forgetVisitor();
     else id = randomHex();
     write(id);
-    renewed = true;
   }
   return id;
 };

@@ -122,6 +122,37 @@ test('two clicks, each told to three vendors, are two events', async () => {
   assert.deepEqual(names(), [...QUEUED, 'addtowishlist', 'addtowishlist']);
 });
 
+test('products of a vendor’s page visit are kept: with the visit, or after it', async () => {
+  const seenProducts = () => stage.events().map(({ event, data }) => [event, data.line_items?.[0].product_id]);
+  const page = await stage.visit('compat-held.html');
+  await page.evaluate(() => {
+    collect('setconsent', true);
+    fbq('track', 'PageView', { content_ids: ['1'] });
+  });
+  await stage.eventsOf(1);
+  await page.waitForTimeout(700);
+  await page.evaluate(() => fbq('track', 'PageView', { content_ids: ['2'] }));
+  await page.evaluate(() => history.pushState({}, '', '/two.html'));
+  await page.waitForTimeout(100);
+  await page.evaluate(() => fbq('track', 'PageView', { content_ids: ['3'] }));
+  await page.waitForTimeout(700);
+  const seen = seenProducts();
+  for (const product of ['1', '2', '3'])
+    assert.equal(seen.filter((each) => each.join() === `pagevisit,${product}`).length, 1, JSON.stringify(seen));
+});
+
+test('the line may stand on a page twice, and beside an element that is called like us', async () => {
+  const line = `<script async src="${stage.collectorUrl}/tag/compat.js?tag=${TAG}&regime=opt_out"></script>`;
+  const stub = '<script>fbq = function () { fbq.queue.push(arguments); }; fbq.queue = [];</script>';
+  stage.own['double.html'] = { body: `<!doctype html><button id=collect>Click &amp; collect</button>${stub}${line}${line}` };
+  const page = await stage.visit('double.html');
+  await stage.eventsOf(1);
+  await page.evaluate(() => fbq('track', 'AddToCart', { content_ids: ['p1'] }));
+  await stage.eventsOf(2);
+  await page.waitForTimeout(700);
+  assert.deepEqual([names(), page.errors], [QUEUED, []]);
+});
+
 test('vendors that come after our line are heard too', async () => {
   const page = await stage.visit('opt-out.html?compat');
   await stage.eventsOf(2);

@@ -138,6 +138,20 @@ test('a withdrawal on a later page still knows whom it is about', async () => {
   assert.deepEqual(await later.traces(), NO_TRACE);
 });
 
+test('a denial on a page that had limited consent is a withdrawal too', async () => {
+  const page = await stage.visit('granted.html');
+  await stage.eventsOf(2);
+  const [{ visitor }] = stage.bodies();
+  const later = await stage.visit('held.html', { context: page.context() });
+  await say(later, 'consent', 'update', { ...YES, ad_personalization: 'denied' });
+  const [, limited] = await stage.bodiesOf(2);
+  assert.equal(limited.visitor, visitor);
+  await say(later, 'consent', 'update', NO);
+  const [, , withdrawal] = await stage.bodiesOf(3);
+  assert.deepEqual([withdrawal.visitor, withdrawal.withdraw], [visitor, true]);
+  assert.deepEqual(await later.traces(), NO_TRACE);
+});
+
 test('who never consented has nothing to withdraw', async () => {
   const page = await stage.visit('held.html');
   await say(page, 'setconsent', false);

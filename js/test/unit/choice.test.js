@@ -55,6 +55,13 @@ test('an update ends the wait', () => {
   assert.equal(waits(choice), false);
 });
 
+test('a wait may be said as text', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1e12 });
+  const choice = open();
+  choice.heed('default', { ad_storage: 'denied', wait_for_update: '500' }, now());
+  assert.equal(choice.until, now() + 500);
+});
+
 test('a wait that is no number of milliseconds is no wait', () => {
   for (const wait_for_update of [0, -1, 'soon', NaN, null]) {
     const choice = open();
@@ -71,7 +78,7 @@ test('of several voices the strictest counts, word by word; absent beside presen
   assert.deepEqual(strictest([yes, {}, { ad_storage: 'granted' }]), words('granted', 'denied', 'denied'));
   assert.deepEqual(strictest([yes, words('granted', 'x', 'denied')]), words('granted', 'x', 'denied'));
   assert.deepEqual(strictest([words('denied', 'x', 'y'), yes]), words('denied', 'x', 'y'));
-  assert.deepEqual(strictest([words('denied', 'granted', ''), yes]), words('denied', 'granted', ''));
+  assert.deepEqual(strictest([words('denied', 'granted', 'string'), yes]), words('denied', 'granted', 'string'));
 });
 
 test('a word that is no text can never be read as one', () => {

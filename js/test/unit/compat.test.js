@@ -73,6 +73,13 @@ test('two conversions stay two', () => {
   assert.equal(count({ pixel: 'fbq' }, { pixel: 'ttq', name: 'lead' }), 2);
 });
 
+test('other data by the same word is another click, whoever takes the call', () => {
+  const [stub, library] = [() => {}, () => {}];
+  assert.equal(count({ target: undefined, raw: { id: 1 } }, { target: stub, raw: { id: 2 }, time: 900 }), 2);
+  assert.equal(count({ target: stub, raw: { id: 1 } }, { target: library, raw: { id: 2 }, time: 900 }), 2);
+  assert.equal(count({ target: stub }, { target: library, time: 900 }), 1); // without data nobody can tell
+});
+
 test('a library that tells itself again what its stub had queued adds nothing', () => {
   const [stub, library, raw] = [() => {}, () => {}, { value: 1 }];
   assert.equal(count({ target: stub, raw }, { target: library, raw, time: 60000 }), 1);

@@ -52,6 +52,29 @@ for (const [name, consent, signals, optIn, optOut] of TABLE)
     assert.equal(verdict(consent, 'opt_out', signals), optOut);
   });
 
+test('a section that applies and that the platform does not know is malformed', () => {
+  const usnat = { supportedAPIs: ['7:usnat'], parsedSections: { usnat: { SaleOptOut: 2 } } };
+  for (const gpp of [
+    { ...usnat, applicableSections: [7, 5] },
+    { ...usnat, applicableSections: [5, 7] },
+    { ...usnat, applicableSections: [7], supportedAPIs: [] },
+    { ...usnat, applicableSections: [7], parsedSections: {} },
+  ]) {
+    assert.equal(verdict(YES, 'opt_in', { gpp }), 'drop', JSON.stringify(gpp));
+    assert.equal(verdict(YES, 'opt_out', { gpp }), 'limited', JSON.stringify(gpp));
+  }
+  assert.equal(verdict(YES, 'opt_in', { gpp: { ...usnat, applicableSections: [7] } }), 'full');
+});
+
+test('an answer of a platform that lacks what it should have is malformed', () => {
+  for (const gpp of [{}, { applicableSections: [7], parsedSections: { usnat: [{}] } }, { applicableSections: [0] }]) {
+    assert.equal(verdict(YES, 'opt_in', { gpp }), 'drop', JSON.stringify(gpp));
+    assert.equal(verdict(YES, 'opt_out', { gpp }), 'limited', JSON.stringify(gpp));
+  }
+  const tcf = { gdprApplies: true, tcString: 'C' };
+  assert.equal(verdict(YES, 'opt_in', { tcf, vendor: 755 }), 'drop');
+});
+
 test('an unknown regime is the strict one', () => {
   for (const regime of [undefined, 'OPT_OUT', '']) assert.equal(verdict({}, regime), 'hold');
 });
