@@ -63,7 +63,7 @@ def restore(
     with _alone(settings) as settings, _progress(settings.partitions) as told:
         again = restoring.restore(folder, settings, erased or [], clock.system, told=told)
     typer.echo(f"Restored {folder}; {again} erasures since then were done again.")
-    if not again and not erased:
+    if not again:
         typer.echo(
             "Who was erased since the backup, and is in no proof file here, is back: see docs/backup.md."
         )

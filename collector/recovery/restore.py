@@ -34,6 +34,8 @@ def restore(
             f"The backup has {label.partitions} partitions, COLLECTOR_PARTITIONS is {settings.partitions}. "
             f"Mend: set it to {label.partitions}; `collector rebuild --partitions` can change that afterwards."
         )
+    for place in erased:
+        _check_tells(place)
     since = clocks.parse_iso(label.made_at) - MARGIN
     draft = backup.draft(folder, label)
     again = 0
@@ -73,6 +75,17 @@ def restore(
         raise
     _keep_key(folder, label, settings)
     return again
+
+
+def _check_tells(archive: Path) -> None:
+    """Raises BadSetup unless the folder can tell of erasures: a wrong one would bring back whoever asked to go."""
+    if not archive.is_dir():
+        raise BadSetup(f"--erased {archive} is no folder. Mend: name the lost installation's archive folder.")
+    if not (archive / "proof").is_dir():
+        raise BadSetup(
+            f"--erased {archive} holds no folder proof, so it is no archive. "
+            "Mend: name the folder that holds it, mostly archive in the lost installation's data folder."
+        )
 
 
 def _erasures(archive: Path, since: float) -> Iterator[tuple[str, int, int]]:

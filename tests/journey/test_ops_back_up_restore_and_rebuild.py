@@ -42,8 +42,10 @@ def test_a_lost_machine_comes_back_and_grows(tmp_path: Path) -> None:
         assert "is in use by another collector. Mend: stop that one" in refused.stderr
     finally:
         assert up.stop() == 0
-    restored = collector("restore", folder, data_dir=second, partitions=2)
+    restored = collector("restore", folder, "--erased", str(first / "archive"), data_dir=second, partitions=2)
     assert restored.returncode == 0, restored.stderr
+    assert "0 erasures since then were done again" in restored.stdout
+    assert "is back: see docs/backup.md" in restored.stdout
     assert (second / "admin.key").read_bytes() == (first / "admin.key").read_bytes()
     again = collector("restore", folder, data_dir=second, partitions=2)
     assert again.returncode == 2

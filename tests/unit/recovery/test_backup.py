@@ -216,3 +216,17 @@ def test_who_was_erased_since_stays_so(
     for file in empty.archive.glob(f"p[0-9]*/{TAG}/*.parquet"):
         assert "v4" not in pq.read_table(file, columns=["visitor"])["visitor"].to_pylist()
     assert again.archive.events(TAG, "v4") == []
+
+
+@pytest.mark.parametrize("wrong", ["missing", "no-archive"])
+def test_a_folder_that_can_tell_of_no_erasure_is_refused_before_anything_is_restored(
+    redis: Redis, settings: Settings, empty: Settings, tmp_path: Path, wrong: str
+) -> None:
+    parts = shop(redis, settings, 2)
+    folder = taken(parts, tmp_path / "backup")
+    (tmp_path / "no-archive").mkdir()
+    with pytest.raises(BadSetup, match=rf"{wrong} .*Mend: "):
+        restored(parts, folder, empty, tmp_path / wrong)
+    with connections.open_redis(empty) as client:
+        assert client.dbsize() == 0
+    assert not empty.archive.exists()
