@@ -24,7 +24,7 @@ import msgspec
 
 from collector import clock, disk
 from collector.archive import whole
-from collector.archive.manifest import Manifest
+from collector.archive.manifest import File, Manifest
 from collector.connections import Redis
 from collector.recovery import snapshot
 from collector.recovery.remake import Draft
@@ -129,14 +129,29 @@ def _partition(client: Redis, number: int, settings: Settings, folder: Path) -> 
             for tag, holding in share.tags.items():
                 for file in holding.files:
                     path = f"archive/{name}/{tag}/{file.name}.parquet"
-                    files[path] = _store(folder / path, _pieces(manifest.path(tag, file.name)))
-                    whole.check(folder / path, file.bytes, file.crc)
-        except (Moved, FileNotFoundError):
+                    files[path] = _copy_in(manifest, tag, file, folder / path)
+        except Moved:
             shutil.rmtree(folder / name)
             shutil.rmtree(folder / "archive" / name, ignore_errors=True)
             continue
         return files
     raise Moved
+
+
+def _copy_in(manifest: Manifest, tag: str, file: File, target: Path) -> tuple[str, int]:
+    """Copy an archive file. Raises Moved when it went since the share was taken, and whole.Damaged when it is lost."""
+    source = manifest.path(tag, file.name)
+    try:
+        stored = _store(target, _pieces(source))
+    except FileNotFoundError:
+        if file not in manifest.past(tag).files:  # what is in force is never deleted
+            raise Moved from None
+        raise whole.Damaged(
+            f"The archive file {source} is missing. "
+            "Mend: put it back from a backup, or correct COLLECTOR_ARCHIVE_DIR."
+        ) from None
+    whole.check(target, file.bytes, file.crc)
+    return stored
 
 
 def check(folder: Path) -> Label:

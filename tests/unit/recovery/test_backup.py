@@ -10,12 +10,13 @@ import pytest
 
 from collector import connections, tags
 from collector.archive.proof import Erasure, Proofs
+from collector.archive.whole import Damaged
 from collector.archive.write import Writer
 from collector.clock import iso
 from collector.connections import Redis
 from collector.embedded import Embedded, Server
 from collector.keys import visitor_mark, visitor_name
-from collector.recovery import backup
+from collector.recovery import backup, snapshot
 from collector.recovery.restore import restore
 from collector.settings import BadSetup, Settings
 from collector.stream import read
@@ -134,6 +135,32 @@ def test_a_backup_is_its_owners_alone(redis: Redis, settings: Settings, tmp_path
     assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o600}
     with pytest.raises(BadSetup, match="is there already"):
         taken(parts, folder)
+
+
+def test_a_missing_archive_file_is_named_and_one_that_was_replaced_is_not_missed(
+    redis: Redis, settings: Settings, empty: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = Parts(redis, settings, partitions=2, garbage_seconds=0, compact_files=2)
+    for _ in range(2):
+        parts.send(*(happened(f"v{n}") for n in range(9)))
+        parts.work()
+    share = snapshot.share
+
+    def overtaken(client: Redis, number: int) -> snapshot.Share:
+        """The share of a moment after which its files were replaced."""
+        before = share(client, number)
+        if parts.writer(number).merge(TAG):
+            parts.writer(number).manifest.collect_garbage(parts.now + 1)
+        return before
+
+    monkeypatch.setattr(snapshot, "share", overtaken)
+    again = restored(parts, taken(parts, tmp_path / "backup"), empty)
+    assert again.members({"event": "addtocart"}) == [f"v{n}" for n in range(9)]
+    lost = next(parts.settings.archive.glob("p[0-9]*/*/*.parquet"))
+    lost.unlink()
+    with pytest.raises(Damaged, match=f"{lost} is missing. Mend: "):
+        taken(parts, tmp_path / "second")
+    assert not list(tmp_path.glob("second*"))
 
 
 @pytest.mark.parametrize("harm", ["changed", "lost", "label"])
