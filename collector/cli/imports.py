@@ -71,7 +71,14 @@ def import_file(
     }
     if as_json:
         print_json(shown)
-        return
+    else:
+        _list_refusals(job)
+        typer.echo("This file is imported already: nothing to do." if repeated else _summary(shown))
+    if set(head.counts) == {"refused"}:
+        raise typer.Exit(1)  # a script must not take the file for stored
+
+
+def _list_refusals(job: Import) -> None:
     for refusal in job.refusals:
         typer.echo(f"line {refusal.line}: {refusal.reason}: {refusal.why}.", err=True)
     if job.reasons.total() > SHOWN:
@@ -79,10 +86,6 @@ def import_file(
         typer.echo(
             f"These are the first {SHOWN} of {job.reasons.total():,} refused lines: {listed}.", err=True
         )
-    if repeated:
-        typer.echo("This file is imported already: nothing to do.")
-        return
-    typer.echo(_summary(shown))
 
 
 def _summary(shown: dict[str, Any]) -> str:

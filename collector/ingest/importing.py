@@ -213,6 +213,7 @@ class Import:
         if not self.counts.keys() & set(NAMED.values()):
             # Nothing was stored, so nothing can be doubled: mended consent or times may still let it in.
             self._client.hdel(keys.IMPORTS, self._ledger)
+            head.counts = dict(self.counts)
             return
         head.finished_at = int(self._clock())
         head.reached = [read.last_id(self._client, number) for number in range(self._installation.partitions)]

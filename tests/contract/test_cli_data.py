@@ -238,3 +238,17 @@ def test_an_import_that_nobody_applies_says_so_and_stays_stored(
     assert "already" in cli.said(
         "import", str(file), "--tag", tag, "--consent-attested", "asked", "--no-wait"
     )
+
+
+def test_an_import_of_which_every_line_is_refused_counts_them_and_exits_1(cli: Cli, tag: str, tmp_path: Path) -> None:
+    file = tmp_path / "past.csv"
+    file.write_text("event_time,visitor,event\nsoon,v,lead\n")
+    command = ["import", str(file), "--tag", tag, "--consent-attested", "asked", "--no-wait"]
+    for _ in range(2):  # it may come again
+        ran = cli(*command)
+        assert (ran.returncode, ran.stdout) == (1, "Imported: 0 accepted, 1 refused.\n")
+    ran = cli(*command, "--json")
+    told = json.loads(ran.stdout)
+    assert (ran.returncode, told["accepted"], told["refused"], told["reasons"]) == (1, 0, 1, {"bad_time": 1})
+    file.write_text("event_time,visitor,event\n")
+    assert cli.said(*command) == "Imported: 0 accepted.\n"  # no line, none refused
