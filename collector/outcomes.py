@@ -19,7 +19,7 @@ TABLE: tuple[Fate, ...] = (
     Fate("duplicate", "event_id", "none", "This visitor's event with this event_id is on disk already."),
     Fate("refused", "bad_event", "sender", "The event is no object or its name is missing, too long or no text."),
     Fate("refused", "bad_event_id", "sender", "event_id is no text or number, or over 128 bytes."),
-    Fate("refused", "bad_time", "sender", "event_time is no Unix second: words, 13 digits, before 1970 or over a day ahead."),
+    Fate("refused", "bad_time", "sender", "event_time is no Unix second: words, 13 digits, before 1970 or over a day ahead (in an import: ahead at all)."),
     Fate("refused", "too_old", "sender", "A browser event older than 7 days."),
     Fate("refused", "bad_visitor", "sender", "A browser visitor is not 32 lower-case hex digits, or a server's is over 64 bytes."),
     Fate("refused", "no_visitor", "sender", "No visitor id, and nothing that may or can make one."),

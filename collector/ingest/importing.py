@@ -41,6 +41,8 @@ AWAY = (Disconnected, TooSlow, ClusterError, RedisClusterException, NotReplicate
 HEARTBEAT = (
     10.0  # seconds without a sign after which a worker counts as gone; it gives five in a lease's life
 )
+# Where an import asks for more than a request does, what outcomes.TABLE says is not all there is.
+STRICTER = {"bad_time": "event_time is missing, no Unix second or ISO 8601, before 1970 or in the future"}
 NAMED = {APPENDED: "accepted", DUPLICATE: "duplicate", EARLIER: "earlier"}
 
 
@@ -251,8 +253,8 @@ class Import:
                     event.event_time += shift
                 shared.take(event, own_id or f"{digest}:{number}", batch)
             except Refused as refused:
-                meaning = BY_REASON["refused", refused.reason].meaning
-                self._refuse(Refusal(number, refused.reason, meaning.rstrip(".")))
+                meaning = BY_REASON["refused", refused.reason].meaning.rstrip(".")
+                self._refuse(Refusal(number, refused.reason, STRICTER.get(refused.reason, meaning)))
         return batch
 
     def _refuse(self, refusal: Refusal) -> None:

@@ -169,6 +169,7 @@ def test_a_line_from_the_future_is_refused_and_not_clamped(
     job, _ = run(csv(f"{NOW + 1},v,e", f"{NOW},v,e", f"{NOW}000,v,e", ",v,e", "-1,v,e"))
     assert [event.event_time for event in streamed(redis, settings)] == [NOW]
     assert [refusal[:2] for refusal in job.refusals] == [(line, "bad_time") for line in (2, 4, 5, 6)]
+    assert job.refusals[0].why.endswith("or in the future")
 
 
 def test_a_shift_puts_the_last_event_at_the_start_of_the_import(
