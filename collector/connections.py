@@ -311,41 +311,43 @@ def others(client: Redis) -> list[str]:
 def check_server(client: Redis, settings: Settings) -> None:
     """Refuse a server that could break a promise: too old, no AOF, weaker fsync, or one that evicts.
 
-    Raises BadSetup with the mend, and Unavailable while a server loads its data. A managed server that hides CONFIG is
-    judged by INFO, as far as that goes. Of a cluster each primary is looked at.
+    Raises BadSetup with all that is wrong and the mends, and Unavailable while a server loads its data. A managed
+    server that hides CONFIG is judged by INFO, as far as that goes. Of a cluster each primary is looked at.
     """
-    for server in primaries(client):
-        _check(server, settings)
+    faults = dict(fault for server in primaries(client) for fault in _faults(server, settings))
+    if faults:
+        raise BadSetup(f"{'; '.join(faults)}. Mend: {'; '.join(faults.values())}.")
 
 
-def _check(client: Redis, settings: Settings) -> None:
+def _faults(client: Redis, settings: Settings) -> Iterator[tuple[str, str]]:
+    """(what is wrong and why, the mend) of each promise that the server could break."""
     info: dict[str, Any] = client.info()
     if info.get("loading"):  # meanwhile it says that it keeps no file, and the next answer may be of a later moment
         raise redis.BusyLoadingError("Redis is loading its data.")
-    major = int(str(info["redis_version"]).split(".")[0])
-    if major < 7:
-        raise BadSetup(f"Redis {info['redis_version']} is too old. Mend: use Redis ≥ 7.0 or Valkey ≥ 8.")
+    if int(str(info["redis_version"]).split(".")[0]) < 7:
+        yield f"Redis {info['redis_version']} is too old", "use Redis ≥ 7.0 or Valkey ≥ 8"
     if not settings.check_server:
         return
-    try:
-        config: dict[str, str] = {
-            _text(name): _text(value)
-            for name, value in client.config_get("append*", "maxmemory-policy").items()
-        }
-    except redis.ResponseError:
-        config = {}
+    config = _config(client)
     if config.get("maxmemory-policy", str(info.get("maxmemory_policy"))) != "noeviction":
-        raise BadSetup("Redis may evict keys, so events could vanish. Mend: maxmemory-policy noeviction.")
+        yield "Redis may evict keys, so events could vanish", "maxmemory-policy noeviction"
     if not info.get("aof_enabled"):
-        raise BadSetup(
-            "Redis keeps no append-only file, so a 2xx would not be on disk. Mend: appendonly yes."
-        )
+        yield "Redis keeps no append-only file, so a 2xx would not be on disk", "appendonly yes"
     fsync = config.get("appendfsync", settings.durability)
     if fsync == "no" or (settings.durability == "always" and fsync != "always"):
-        raise BadSetup(
-            f"Redis has appendfsync {fsync}, but COLLECTOR_DURABILITY is {settings.durability}. "
-            "Mend: appendfsync always, or COLLECTOR_DURABILITY=everysec if a second may be lost."
+        yield (
+            f"Redis has appendfsync {fsync}, but COLLECTOR_DURABILITY is {settings.durability}",
+            "appendfsync always, or COLLECTOR_DURABILITY=everysec if a second may be lost",
         )
+
+
+def _config(client: Redis) -> dict[str, str]:
+    """The settings that promises rest on; none where the server hides them."""
+    try:
+        told = client.config_get("append*", "maxmemory-policy")
+    except redis.ResponseError:
+        return {}
+    return {_text(name): _text(value) for name, value in told.items()}
 
 
 def _text(value: Any) -> str:

@@ -13,7 +13,7 @@ import pytest
 from collector import connections, keys
 from collector.cli import doctor
 from collector.embedded import Embedded
-from collector.settings import Settings
+from collector.settings import BadSetup, Settings
 
 
 def collector(*command: str, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -124,6 +124,22 @@ def test_the_doctor_fails_a_server_that_breaks_a_promise(
     assert (found.state, found.mend) == ("fail", "maxmemory-policy noeviction.")
     assert ran.returncode == 1
     assert {"check", "state", "found", "mend"} == set(json.loads(ran.stdout)[0])
+
+
+def test_the_doctor_names_all_broken_promises_at_once(settings: Settings, redis: connections.Redis) -> None:
+    kept = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "always"}
+    broken = {"maxmemory-policy": "allkeys-lru", "appendonly": "no", "appendfsync": "everysec"}
+    try:
+        for name, value in broken.items():
+            redis.config_set(name, value)
+        found = findings(settings, redis)["promises"]
+        with pytest.raises(BadSetup, match=r"evict keys.*append-only file.*appendfsync everysec.*Mend: "):
+            connections.check_server(redis, settings)
+    finally:
+        for name, value in kept.items():
+            redis.config_set(name, value)
+    assert found.state == "fail"
+    assert found.mend.startswith("maxmemory-policy noeviction; appendonly yes; appendfsync always, or ")
 
 
 def test_the_doctor_counts_what_lies_behind_a_cursor(settings: Settings, redis: connections.Redis) -> None:
