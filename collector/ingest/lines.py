@@ -22,6 +22,8 @@ from collector.settings import BadSetup, Settings
 
 KNOWN = ("event_time", "visitor", "event", "event_id", "url", "referrer", "consent")
 NEEDED = KNOWN[:3]
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}  # what spreadsheets write besides commas
+NO_UTF8 = "is no UTF-8. Mend: save it as CSV UTF-8"
 
 GZIP = b"\x1f\x8b"  # RFC 1952, 2.3.1
 BLOCK = 1 << 20  # bytes read at a time for the digest
@@ -62,7 +64,10 @@ class File:
             raise BadSetup(f"{path} cannot be read: {said}. Mend: name a whole, readable file.") from None
         self._csv = self._is_csv()
         if self._csv:
-            self._header(next(self._rows(), (0, []))[1])
+            first = next(self._rows(), None)
+            if first is None:
+                raise BadSetup(f"{path} is empty. Mend: name a file with a header and rows.")
+            self._header(first[1])
 
     @property
     def position(self) -> int:
@@ -147,7 +152,11 @@ class File:
         if isinstance(row, csv.Error):
             raise BadSetup(f"{self._path} has no readable header ({row}). Mend: save it as CSV with commas.")
         names = [name.strip() for name in row]
+        if not _is_text(names):
+            raise BadSetup(f"{self._path} {NO_UTF8}.")
         if missing := [name for name in NEEDED if name not in names]:
+            if other := _separator(names):
+                raise BadSetup(f"{self._path} has {other} between its columns. Mend: save it as CSV with commas.")
             raise BadSetup(
                 f"{self._path} has no column {', '.join(missing)}. "
                 "Mend: give it a first line with event_time, visitor, event and the names of its other columns."
@@ -176,14 +185,30 @@ class File:
     def _unfit(self, text: str) -> Unreadable | None:
         if "\0" in text:
             return NUL
-        try:
-            size = len(text.encode())
-        except UnicodeEncodeError:
-            return Unreadable("bad_event", "it is no UTF-8")
-        return self._too_large() if size > self._settings.max_event_bytes else None
+        if not _is_text([text]):
+            return Unreadable("bad_event", f"it {NO_UTF8}")
+        return self._too_large() if len(text.encode()) > self._settings.max_event_bytes else None
 
     def _too_large(self) -> Unreadable:
         return Unreadable("too_large", f"it is over {self._settings.max_event_bytes:,} bytes")
+
+
+def _is_text(cells: list[str]) -> bool:
+    """Whether the cells were read from UTF-8; else they hold halves of surrogates."""
+    try:
+        "".join(cells).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _separator(names: list[str]) -> str:
+    """What stands between the columns of a header that has the needed ones, but not by commas; else «»."""
+    header = ",".join(names)
+    for mark, called in SEPARATORS.items():
+        if {name.strip(' "') for name in header.split(mark)} >= set(NEEDED):
+            return called
+    return ""
 
 
 def _reader(names: list[str]) -> Callable[[list[str]], Sent]:

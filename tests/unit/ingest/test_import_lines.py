@@ -74,6 +74,12 @@ def test_malformed_csv_rows_are_named_by_number_and_the_rest_goes_on(tmp_path: P
     assert [number for number, event in found.items() if isinstance(event, Sent)] == [2, 10, 12]
 
 
+def test_a_row_that_is_no_utf_8_says_how_to_save_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(f"{HEADER}\n1,v,".encode() + b"\xff\n")
+    (line,) = File(tmp_path / "a.csv", Settings()).lines()
+    assert line.event == Unreadable("bad_event", "it is no UTF-8. Mend: save it as CSV UTF-8")
+
+
 def test_malformed_json_lines_are_named_by_number_and_the_rest_goes_on(tmp_path: Path) -> None:
     good = '{"event": "lead", "event_time": "1970-01-01T00:01:40Z", "consent": "granted"}'
     rows = [
@@ -122,7 +128,12 @@ def test_the_form_is_known_by_name_or_by_content_and_packing_changes_nothing(tmp
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.csv", b"", "no column event_time, visitor, event"),
+        ("a.csv", b"", "is empty"),
+        ("a.csv", b"\n", "no column event_time, visitor, event"),
+        ("a.csv", b"event_time;visitor;event;url\n", "semicolons between its columns"),
+        ("a.csv", b"event_time\tvisitor\tevent\n", "tabs between its columns"),
+        ("a.csv", HEADER.encode() + b",gr\xf6\xdfe\n", "no UTF-8. Mend: save it as CSV UTF-8"),
+        ("a.csv", HEADER.encode("utf-16"), "no UTF-8. Mend: save it as CSV UTF-8"),
         ("a.csv", b"event_time,visitor\n", "no column event"),
         ("a.csv", HEADER.encode() + b",k,k\n", "k twice"),
         ("a.csv.gz", gzip.compress(HEADER.encode(), mtime=0)[:-5], "damaged or cut off"),
