@@ -41,6 +41,8 @@ def create(
         expires_at = clock.end_of(expires) if expires else 0
     except ValueError:
         raise BadSetup(f"--expires {expires} is no day. Mend: write it as 2027-01-31.") from None
+    if expires and expires_at <= clock.system():
+        raise BadSetup(f"--expires {expires} is over. Mend: name today (UTC) or a later day.")
     with opened(data_dir) as it:
         bound = [it.tag(each).id for each in tag] if tag else None
         key, presented = tags.create_key(

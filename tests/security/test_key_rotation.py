@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any
 
 from collector import clock, tags
 from tests.contract.test_cli import collector, one_line
@@ -87,12 +86,12 @@ def test_without_an_overlap_the_old_key_ends_at_once(installed: Installed) -> No
 
 
 def test_a_key_with_a_last_day_ends_after_it(installed: Installed) -> None:
-    def made(day: str) -> Any:
-        return json.loads(said(installed, "key", "create", "--role", "marketer", "--expires", day, "--json"))
-
-    past, future = made("2026-01-31"), made("2999-12-31")
-    assert past["expires_at"] == "2026-02-01T00:00:00Z"
-    assert installed.ask("GET", "/v1/tags", past["key"]).status_code == 401
+    future = json.loads(
+        said(installed, "key", "create", "--role", "marketer", "--expires", "2999-12-31", "--json")
+    )
+    assert future["expires_at"] == "3000-01-01T00:00:00Z"
+    _, past = installed.key("marketer", expires_at=int(time.time()) - 1)
+    assert installed.ask("GET", "/v1/tags", past).status_code == 401
     assert installed.ask("GET", "/v1/tags", future["key"]).status_code == 200
     assert re.search(rf"{future['id']} .* until 3000-01-01", said(installed, "key", "list"))
     fresh = json.loads(said(installed, "key", "rotate", future["id"], "--json"))
@@ -109,6 +108,7 @@ def test_what_cannot_be_rotated_is_told_in_one_line(installed: Installed) -> Non
         ["key", "rotate", fixed.id],
         ["key", "create", "--role", "server", "--expires", "tomorrow"],
         ["key", "create", "--role", "server", "--expires", "9999-12-31"],
+        ["key", "create", "--role", "server", "--expires", "2025-01-31"],
         ["key", "create", "--role", "server", "--name", "one\x1b[2Jline"],
     ):
         ran = command(installed, *words)
