@@ -10,6 +10,7 @@ from collector.archive.breakdown import Breakdown, breakdown, verdicts
 from collector.archive.insight import Insight
 from collector.archive.scan import Archive
 from collector.audience import rules
+from collector.audience.columns import Known
 from collector.audience.registry import LEAST, Audience, Registry, Standing
 from collector.audience.sizes import Sizes
 from collector.clock import DAY, Clock
@@ -154,8 +155,7 @@ class Engine:
         audiences = self.registry.all(tag)
         questions = [audience.question(at) for audience in audiences]
         found = self._sizes.has(tag, visitor, questions)
-        columns = self.registry.columns[self._installation.partition(tag, visitor)]
-        _, (known,) = columns.resolve(tag, [columns.identity(tag, visitor)])
+        known = self._known(tag, visitor)
         return {
             "tag": tag,
             "visitor": visitor,
@@ -174,6 +174,15 @@ class Engine:
             "consent_records": proof.find(self._settings.archive, tag, "consent", self._name(tag, visitor)),
             "erasures": self.erasures(tag, visitor),
         }
+
+    def holds(self, tag: str, visitor: str) -> bool:
+        """Whether anything is kept of a visitor: an event, or a match that outlived its event."""
+        return self._known(tag, visitor).ordinal >= 0 or bool(self._archive.events(tag, visitor))
+
+    def _known(self, tag: str, visitor: str) -> Known:
+        columns = self.registry.columns[self._installation.partition(tag, visitor)]
+        _, (known,) = columns.resolve(tag, [columns.identity(tag, visitor)])
+        return known
 
     def health(self, tag: str) -> dict[str, Any]:
         """The last week of a tag, as health.report has it. What its events hold is looked at anew now and then."""

@@ -108,7 +108,9 @@ def test_a_key_is_shown_once_works_and_ends(cli: Cli, redis: connections.Redis, 
         ["import", "missing.csv", "--tag", "TAG", "--consent-attested", "x"],
         ["import", "RULE", "--tag", "TAG", "--consent-attested", "x", "--shift-end-to", "then"],
         ["forget", "v", "--tag", "1234567890123"],
+        ["forget", "", "--tag", "TAG"],
         ["subject", "v", "--tag", "1234567890123"],
+        ["subject", "", "--tag", "TAG"],
     ],
     ids=" ".join,
 )
@@ -221,7 +223,10 @@ def test_audiences_are_made_listed_sized_and_taken_away(
     known = json.loads(cli.said("subject", "v0", "--tag", tag))
     assert [found["id"] for found in known["audiences"]] == [audience["id"]]
     assert [event["event"] for event in known["events"]] == ["lead"]
-    cli.said("forget", "v0", "--tag", tag)
+    for visitor, unknown in (("v0", False), ("v0", True), ("stranger", True)):
+        said = cli.said("forget", visitor, "--tag", tag)
+        assert said.startswith("Erased, with all that happened up to ")
+        assert ("Nothing was kept of this visitor" in said) == unknown
     assert cli.json("audience", "size", audience["id"])["size"] == 5
     assert json.loads(cli.said("subject", "v0", "--tag", tag))["events"] == []
 
