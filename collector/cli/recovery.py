@@ -60,8 +60,9 @@ def restore(
     from collector.recovery import restore as restoring
 
     settings = load(data_dir=data_dir)
+    label = restoring.check(folder, settings, erased or [])  # first: what is refused makes no data folder
     with _alone(settings) as settings, _progress(settings.partitions) as told:
-        again = restoring.restore(folder, settings, erased or [], clock.system, told=told)
+        again = restoring.restore(folder, label, settings, erased or [], clock.system, told=told)
     typer.echo(f"Restored {folder}; {again} erasures since then were done again.")
     if not again:
         typer.echo(

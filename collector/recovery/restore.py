@@ -20,14 +20,8 @@ MARGIN = 3_600  # seconds before the backup from which erasures are done again: 
 _record = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def restore(
-    folder: Path, settings: Settings, erased: Sequence[Path], clock: Clock, *, told: Callable[[int], None]
-) -> int:
-    """Restore the backup; how many erasures were done again.
-
-    erased: archive folders whose proof tells of erasures since; the one of the settings is looked at, too. Nothing is
-    to be seen of it until all is there. Raises BadSetup, connections.Unavailable.
-    """
+def check(folder: Path, settings: Settings, erased: Sequence[Path]) -> backup.Label:
+    """The label of a backup that can be restored here, as far as that is known without a server. Raises BadSetup."""
     label = backup.check(folder)
     if label.partitions != settings.partitions:
         raise BadSetup(
@@ -36,6 +30,28 @@ def restore(
         )
     for place in erased:
         _check_tells(place)
+    if any(settings.archive.glob("p[0-9]*/*/*.parquet")):
+        raise BadSetup(
+            f"{settings.archive} holds an archive, and a restore never overwrites. "
+            "Mend: move it away, and name it with --erased, so that who was erased since stays so."
+        )
+    return label
+
+
+def restore(
+    folder: Path,
+    label: backup.Label,
+    settings: Settings,
+    erased: Sequence[Path],
+    clock: Clock,
+    *,
+    told: Callable[[int], None],
+) -> int:
+    """Restore the backup that check() has let pass; how many erasures were done again.
+
+    erased: archive folders whose proof tells of erasures since; the one of the settings is looked at, too. Nothing is
+    to be seen of it until all is there. Raises BadSetup, connections.Unavailable.
+    """
     since = clocks.parse_iso(label.made_at) - MARGIN
     draft = backup.draft(folder, label)
     again = 0
@@ -50,11 +66,6 @@ def restore(
                 raise BadSetup(
                     "The server is not empty, and a restore never overwrites. "
                     "Mend: restore to another COLLECTOR_DATA_DIR or COLLECTOR_REDIS_URL."
-                )
-            if any(settings.archive.glob("p[0-9]*/*/*.parquet")):
-                raise BadSetup(
-                    f"{settings.archive} holds an archive, and a restore never overwrites. "
-                    "Mend: move it away, and name it with --erased, so that who was erased since stays so."
                 )
             check_alone(databases.live)
             for path in backup.archived(label):

@@ -83,6 +83,13 @@ def test_a_role_without_a_server_is_one_line_and_exit_2(tmp_path: Path) -> None:
     assert "COLLECTOR_REDIS_URL" in one_line(ran)
 
 
+def test_a_restore_of_no_backup_is_one_line_and_exit_2_and_makes_no_data_folder(tmp_path: Path) -> None:
+    ran = collector("restore", str(tmp_path / "nowhere"), "--data-dir", str(tmp_path / "data"))
+    assert ran.returncode == 2
+    assert "is no whole backup" in one_line(ran)
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_bad_setting_is_one_line_and_exit_2() -> None:
     ran = collector("worker", poll_seconds="soon")
     assert ran.returncode == 2

@@ -17,7 +17,7 @@ from collector.connections import Redis
 from collector.embedded import Embedded, Server
 from collector.keys import visitor_mark, visitor_name
 from collector.recovery import backup, snapshot
-from collector.recovery.restore import restore
+from collector.recovery.restore import check, restore
 from collector.settings import BadSetup, Settings
 from collector.stream import read
 from tests.unit.parts import TAG, WITHDRAWN, Parts, happened
@@ -38,7 +38,7 @@ def taken(parts: Parts, folder: Path) -> Path:
 
 
 def restored(parts: Parts, folder: Path, empty: Settings, *erased: Path) -> Parts:
-    restore(folder, empty, erased, parts.clock, told=print)
+    restore(folder, check(folder, empty, erased), empty, erased, parts.clock, told=print)
     with connections.open_redis(empty) as client:
         again = Parts(client, empty, partitions=empty.partitions)
     again.now = parts.now
@@ -212,7 +212,7 @@ def test_a_restore_that_breaks_leaves_nothing(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        restore(folder, empty, (), parts.clock, told=broken)
+        restore(folder, check(folder, empty, ()), empty, (), parts.clock, told=broken)
     with connections.open_redis(empty) as client:
         assert client.dbsize() == 0
     assert not [path for path in empty.archive.rglob("*") if path.is_file()]
