@@ -1,5 +1,6 @@
 """Every setting: name, type, default, meaning. Read once from the environment (`COLLECTOR_<NAME>`), else a secret's file."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -7,6 +8,12 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECRETS = Path("/run/secrets")  # where Docker and Kubernetes put files; one named like a setting is that setting
+BESIDE = {
+    *("COLLECTOR_IMAGE", "COLLECTOR_PROXY_IMAGE", "COLLECTOR_REDIS_IMAGE"),  # docker-compose.yml's
+    *("COLLECTOR_TEST_SERVER", "COLLECTOR_TEST_AWAY_SECONDS", "COLLECTOR_STATEFUL_EXAMPLES"),  # the tests'
+    *("COLLECTOR_FAULTS", "COLLECTOR_DOCKER_TEST", "COLLECTOR_TABLES"),
+}
+"""Names of the environment that are read, but are no settings."""
 
 
 class BadSetup(Exception):
@@ -95,3 +102,12 @@ def load(**overrides: object) -> Settings:
         first = error.errors()[0]
         name = f"COLLECTOR_{'_'.join(str(part) for part in first['loc'])}".upper()
         raise BadSetup(f"{name}: {first['msg']}. Mend: see docs/settings.md for what it takes.") from None
+
+
+def unknown(environment: Mapping[str, str]) -> list[str]:
+    """The names in an environment that look like settings, and are none."""
+    known = {f"COLLECTOR_{name.upper()}" for name in Settings.model_fields} | BESIDE
+    # Kubernetes describes to each pod the Services beside it: one that is called collector-… in names like ours.
+    services = tuple(name.removesuffix("SERVICE_HOST") for name in environment if name.endswith("_SERVICE_HOST"))
+    ours = {name for name in environment if name.upper().startswith("COLLECTOR_") and not name.startswith(services)}
+    return sorted(name for name in ours if name.upper() not in known)

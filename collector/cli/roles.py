@@ -38,7 +38,7 @@ from collector.ingest.edge import Edge
 from collector.ingest.protocol import bounded
 from collector.ingest.spool import Spool
 from collector.query import openapi
-from collector.settings import BadSetup, Settings, load
+from collector.settings import BadSetup, Settings, load, unknown
 from collector.stream import dead
 from collector.stream.partitions import Installation, open_installation
 
@@ -65,6 +65,7 @@ def serve(
     """Serve the edge (the tag's events) and the query API."""
     settings = load(data_dir=data_dir, port=port)
     log.configure(settings.log_level)
+    warn_of_unknown("serve")
     with listen(settings) as listener:
         installation, away = _enter(settings, only)
         client = open_async(settings, timeout=settings.append_timeout)
@@ -96,6 +97,7 @@ def worker(data_dir: DataDir = None) -> None:
     """Turn the streams into audiences and the archive. Any number may run."""
     settings = load(data_dir=data_dir)
     log.configure(settings.log_level)
+    warn_of_unknown("worker")
     from collector.worker import loop  # here: a bad setting is told before a second of imports
 
     stop = stopping.on(signal.SIGTERM, signal.SIGINT)
@@ -106,6 +108,12 @@ def worker(data_dir: DataDir = None) -> None:
         typer.echo(str(error), err=True)
         _leave(1)
     _leave(0)
+
+
+def warn_of_unknown(part: str) -> None:
+    """Log the settings that do not exist. No more than that: a version that is rolled back meets those of the next."""
+    if names := unknown(os.environ):
+        log.get(part).warning("no such setting, so it is ignored; see docs/settings.md", names=names)
 
 
 def settle_memory() -> None:

@@ -22,7 +22,7 @@ from collector.cli.console import Console, say
 from collector.cli.options import DataDir, Port
 from collector.cli.snippet import ADDRESS, snippet
 from collector.dashboard import links
-from collector.settings import BadSetup, Settings, load
+from collector.settings import BadSetup, Settings, load, unknown
 from collector.stream.partitions import open_installation
 
 LOOK_SECONDS = 0.1
@@ -99,6 +99,7 @@ def up(
     """Run everything on this machine: the embedded server, the edge, the queries and a worker."""
     settings = load(data_dir=data_dir, port=port)
     log.configure("warning" if "log_level" not in settings.model_fields_set else settings.log_level)
+    roles.warn_of_unknown("up")
     stop = stopping.on(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     with roles.listen(settings) as probe:  # a taken port is said before anything is started
         settings = settings.model_copy(update={"port": probe.getsockname()[1]})
@@ -200,7 +201,7 @@ def _server(settings: Settings) -> contextlib.AbstractContextManager[embedded.Em
 
 
 def _environment(settings: Settings, key: str) -> dict[str, str]:
-    """The children's: ours, with what this command has decided on top."""
+    """The children's: ours, less what has been warned of, with what this command has decided on top."""
     decided: dict[str, object] = {
         "data_dir": settings.data_dir.absolute(),
         "port": settings.port,
@@ -208,7 +209,9 @@ def _environment(settings: Settings, key: str) -> dict[str, str]:
         "drain_seconds": 0,  # nobody balances load between this machine and itself
         "log_level": settings.log_level if "log_level" in settings.model_fields_set else "warning",
     }
-    return {**os.environ, **{f"COLLECTOR_{name.upper()}": str(value) for name, value in decided.items()}}
+    warned = unknown(os.environ)
+    ours = {name: value for name, value in os.environ.items() if name not in warned}
+    return {**ours, **{f"COLLECTOR_{name.upper()}": str(value) for name, value in decided.items()}}
 
 
 def _watch(

@@ -1,10 +1,11 @@
 """Settings come from the environment, the command line wins, and a bad one is told in one line."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from collector.settings import BadSetup, Settings, load
+from collector.settings import BadSetup, Settings, load, unknown
 
 
 def test_the_defaults_keep_the_promises() -> None:
@@ -60,3 +61,21 @@ def test_the_archive_and_the_url_follow_from_the_others() -> None:
 
 def test_every_setting_has_a_meaning() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_a_setting_that_does_not_exist_is_found_and_what_others_read_is_not() -> None:
+    kubernetes = {"COLLECTOR_EDGE_SERVICE_HOST": "10.0.0.1", "COLLECTOR_EDGE_PORT_80_TCP_PORT": "80"}
+    settings = {f"COLLECTOR_{name.upper()}": "" for name in Settings.model_fields}
+    assert unknown({**settings, **kubernetes, "collector_port": "1", "PATH": ""}) == []
+    assert unknown({"COLLECTOR_PORTS": "1", "collector_foo": "1"}) == ["COLLECTOR_PORTS", "collector_foo"]
+
+
+def test_what_this_project_reads_of_the_environment_is_known() -> None:
+    root = Path(__file__).parents[2]
+    deployed = [root / "docker-compose.yml", root / "Makefile", root / "Dockerfile", *root.glob("deploy/**/*.yaml")]
+    tests = [*root.glob("tests/**/*.py"), *root.glob("js/test/**/*.js")]
+    names = {name for file in deployed for name in re.findall(r"COLLECTOR_[A-Z_]+", file.read_text())}
+    for file in tests:
+        names |= set(re.findall(r"(?:environ\S{0,6}|process\.env\.)\"?(COLLECTOR_[A-Z_]+)", file.read_text()))
+    assert names > {"COLLECTOR_FAULTS", "COLLECTOR_TABLES", "COLLECTOR_IMAGE", "COLLECTOR_TEST_SERVER"}
+    assert unknown(dict.fromkeys(names, "")) == []
