@@ -105,7 +105,7 @@ def up(
         settings = settings.model_copy(update={"port": probe.getsockname()[1]})
         shop = demo.beside(settings) if with_demo else None
     with room(settings.data_dir), _server(settings) as server:
-        (settings.data_dir / ADDRESS).write_text(settings.url)
+        _note_address(settings)
         key = roles.admin_key(settings)
         welcome = _welcome(settings, _first_tag(settings), key, _way_in(settings), shop)
         environment = _environment(settings, key)
@@ -138,6 +138,18 @@ def room(folder: Path) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise BadSetup(f"The disk of {folder} is full; what was acknowledged is kept. {mend}") from None
+
+
+def _note_address(settings: Settings) -> None:
+    """Raises BadSetup when the data folder, which a server elsewhere has not made, cannot be written."""
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        (settings.data_dir / ADDRESS).write_text(settings.url)
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise BadSetup(
+            f"{settings.data_dir} cannot be written ({error.strerror}). "
+            "Mend: give this user the folder, or set COLLECTOR_DATA_DIR."
+        ) from None
 
 
 def _first_tag(settings: Settings) -> tags.Tag:

@@ -70,6 +70,16 @@ def test_an_unwritable_data_folder_is_one_line_and_exit_2(command: list[str], tm
     one_line(ran)
 
 
+def test_up_on_a_server_elsewhere_says_of_an_unwritable_data_folder_as_much(
+    settings: Settings, redis: connections.Redis, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "data"):
+        ran = collector("up", "--port", "0", data_dir=folder, redis_url=settings.redis_url)
+        assert ran.returncode == 2
+        assert "cannot be written" in one_line(ran)
+
+
 def test_a_second_up_on_a_folder_is_one_line_and_exit_2(tmp_path: Path) -> None:
     with Embedded(Settings(data_dir=tmp_path)):
         ran = collector("up", "--port", "0", "--data-dir", str(tmp_path))

@@ -118,7 +118,7 @@ def test_a_frozen_redis_is_waited_for_at_the_start(
 
 @pytest.mark.parametrize("role", ["serve", "worker", "up"])
 def test_a_setting_that_does_not_exist_is_warned_of_once(start: Start, redis: connections.Redis, role: str) -> None:
-    live = start(role, foo=1, **({"redis_url": ""} if role == "up" else {}))
+    live = start(role, foo=1)
     live.await_text("Collector is ready" if role == "up" else "no such setting", 60)
     live.stop()
     (warning,) = (line for line in live.logged if "no such setting" in str(line["event"]))
