@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test, { after, before } from 'node:test';
 import { readFileSync } from 'node:fs';
-import { ANNA, COLLECTOR, KEY, ROOT, launch, makeFirst, signIn } from './room.mjs';
+import { ANNA, COLLECTOR, KEY, ROOT, launch, makeFirst, offScreen, signIn } from './room.mjs';
 
 const { SERVER_KEY, SHOP } = process.env;
 const AXE = readFileSync(new URL('../../js/node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
@@ -169,6 +169,21 @@ for (const [colorScheme, width] of [['light', 1360], ['dark', 390]])
     await signIn(page);
     await page.waitForURL('**/audiences');
     for (const path of ['/audiences', '/audiences?q=zebra', '/keys', '/people', '/account', '/nowhere']) await check(path);
+    await context.close();
+  });
+
+for (const locale of ['en-GB', 'sv-SE'])
+  test(`no pop-up leaves the screen: ${locale}`, async () => {
+    const { page, context } = await enter();
+    await signIn(page);
+    await page.waitForURL('**/audiences');
+    await page.setExtraHTTPHeaders({ 'accept-language': locale });
+    const { id } = await audience('Left a cart');
+    for (const [path, least] of [['/keys', 2], ['/people', 3], [`/audiences/${id}`, 2]]) {
+      await page.goto(ROOT + path);
+      assert.ok((await page.locator('.confirm').count()) >= least, path);
+      assert.deepEqual(await offScreen(page), [], path);
+    }
     await context.close();
   });
 

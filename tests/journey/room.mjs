@@ -34,6 +34,24 @@ export const signIn = async (page, { login, password } = ANNA) => {
   await page.getByRole('button', { name: 'Sign in', exact: true }).click();
 };
 
+/** Which of a page's pop-ups leave the screen at some width: [width, the word on its button, left, right]. */
+export const offScreen = async (page) => {
+  const found = [];
+  for (const width of [360, 390, 600, 900, 1400]) {
+    await page.setViewportSize({ width, height: 850 });
+    found.push(...(await page.locator('.confirm').evaluateAll((all) =>
+      all.flatMap((popup) => {
+        popup.open = true;
+        const { left, right } = popup.lastElementChild.getBoundingClientRect();
+        const off = left < 0 || right > innerWidth || document.documentElement.scrollWidth > innerWidth;
+        popup.open = false;
+        return off ? [[innerWidth, popup.firstElementChild.innerText, left, right]] : [];
+      }),
+    )));
+  }
+  return found;
+};
+
 /** A browser of its own: what it complains of, and what it asks of others than the collector, is in `wrong`. */
 export const enter = async (browser, options = {}) => {
   const context = await browser.newContext({ locale: 'en-GB', reducedMotion: 'reduce', ...options });

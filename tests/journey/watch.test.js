@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import test, { after, before } from 'node:test';
 import { readFileSync } from 'node:fs';
-import { COLLECTOR, KEY, ROOT, launch, makeFirst } from './room.mjs';
+import { COLLECTOR, KEY, ROOT, launch, makeFirst, offScreen } from './room.mjs';
 
 const { SHOP, DEAD } = process.env;
 const AXE = readFileSync(new URL('../../js/node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
@@ -107,6 +107,7 @@ test('a visitor is looked up and forgotten; the audience is one less, and the pr
   const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Export as JSON' }).click()]);
   const told = JSON.parse(readFileSync(await download.path(), 'utf8'));
   assert.deepEqual(told.events.map(({ event }) => event), ['addtocart']);
+  assert.deepEqual(await offScreen(page), []);
   await page.getByText('Forget this visitor').click();
   await page.getByText('This cannot be taken back.').waitFor();
   await page.getByLabel('Clean the files without delay').check();
