@@ -39,10 +39,12 @@ test('an abandoned cart of shoes, by keyboard alone: from the case to the saved 
   const { page, context, wrong } = await work();
   await page.getByRole('link', { name: 'New audience' }).press('Enter');
   await page.getByRole('link', { name: /Abandoned cart/ }).press('Enter');
-  const cart = { event: 'addtocart', retention_days: 30, exclude: [{ event: 'checkout' }] };
+  const cart = { event: 'addtocart', retention_days: 30, exclude: [{ event: 'checkout', since: 'match' }] };
   await shown(page, await size(cart));
-  assert.equal(await page.locator('[data-own="0"]').innerText(), String(await size({ event: 'addtocart', retention_days: 30 })));
-  assert.equal(await page.locator('[data-own="1"]').innerText(), String(await size({ event: 'checkout', retention_days: 30 })));
+  assert.equal(await page.locator('#c\\.1\\.since').isChecked(), true);
+  const carts = await size({ event: 'addtocart', retention_days: 30 });
+  assert.equal(await page.locator('[data-own="0"]').innerText(), String(carts));
+  assert.equal(await page.locator('[data-own="1"]').innerText(), String(carts - (await size(cart)))); // who bought since
   await page.getByRole('button', { name: '+ page address' }).first().press('Enter');
   await page.locator('[data-fresh]').waitFor();
   await page.keyboard.type('/shoes'); // the new field has the focus

@@ -32,16 +32,16 @@ class Case(NamedTuple):
 CASES = (
     Case(
         msg("Abandoned cart"),
-        msg("Put something in the cart, and did not buy."),
-        {"event": "addtocart", "retention_days": 30, "exclude": [{"event": "checkout"}]},
+        msg("Put something in the cart, and has not bought since."),
+        {"event": "addtocart", "retention_days": 30, "exclude": [{"event": "checkout", "since": "match"}]},
     ),
     Case(
         msg("Viewed but not carted"),
-        msg("Looked at products, and put none in the cart."),
+        msg("Looked at products, and has put none in the cart since."),
         {
             "event": ["pagevisit", "viewcontent"],
             "retention_days": 14,
-            "exclude": [{"event": ["addtocart", "checkout"]}],
+            "exclude": [{"event": ["addtocart", "checkout"], "since": "match"}],
         },
     ),
     Case(
@@ -60,7 +60,7 @@ CASES = (
     ),
     Case(
         msg("Visited the checkout page"),
-        msg("Came as far as the checkout, and did not buy."),
+        msg("Came as far as the checkout, and has not bought since."),
         {
             "event": "pagevisit",
             "url": {"contains": "/checkout"},

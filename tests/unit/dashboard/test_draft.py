@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from collector.audience import rules
 from collector.dashboard import draft
 from collector.dashboard.draft import Draft
+from collector.dashboard.pages.builder import CASES, Case
 
 TEXT = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=8)
 SPACED = st.builds(" ".join, st.lists(TEXT, min_size=1, max_size=3)).filter(
@@ -86,6 +87,13 @@ def test_a_rule_comes_back_from_the_fields_with_the_same_meaning(rule: dict[str,
     back, wrong = draft.of_fields(sent(draft.of_rule(rule))).rule()
     assert wrong == []
     assert rules.parse(back) == meant
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_case_excludes_who_did_it_since_or_within_days_of_its_own_and_the_sentence_keeps_it(case: Case) -> None:
+    for excluded in case.rule.get("exclude", []):
+        assert excluded.get("since") == "match" or "retention_days" in excluded
+    assert draft.of_fields(sent(draft.of_rule(case.rule))).rule() == (case.rule, [])
 
 
 @pytest.mark.parametrize(
