@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from collector import clock, feed, health, tags
+from collector import clock, feed, tags
 from collector.consent import Regime
 from collector.dashboard import bars
 from collector.dashboard.findings import FINDINGS
@@ -13,7 +13,6 @@ from collector.dashboard.languages import msg
 from collector.dashboard.page import ADMINS, Page, Refusal, Visit
 from collector.dashboard.people import MOST_NAME
 from collector.feed import Seen
-from collector.health import Content
 from collector.outcomes import NO_CONSENT, TABLE
 from collector.settings import BadSetup
 from collector.tags import Tag
@@ -84,7 +83,7 @@ def _list(visit: Visit, error: str = "", status: int = 200) -> Response:
     engine, now = visit.site.engine, visit.site.engine.clock()
     rows = []
     for tag in visit.tags():
-        report = health.report(engine.client, tag.id, now, Content())
+        report = engine.health(tag.id)
         accepted = sum(row["events"] for row in report["outcomes"] if row["outcome"] == "accepted")
         last = next(
             (

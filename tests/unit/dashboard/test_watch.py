@@ -164,6 +164,17 @@ def test_what_is_shown_first_is_the_tag_at_work_and_when_it_was_heard_last(
     assert re.search(r'(\w+) <span class="soft">\d+ \w+ ago</span>', browser.get("/dashboard/tags").text)
 
 
+def test_a_tag_that_was_only_imported_into_tells_its_last_event(
+    browser: Browser, site: Site, parts: Parts, tag: Tag
+) -> None:
+    parts.send(happened("of-a-file", "lead", tag=tag.id, source="import"))
+    health.add(parts.client, tag.id, {("accepted", "full"): 1}, parts.now)
+    parts.work()
+    sign_in(browser, site)
+    page = browser.get("/dashboard/tags").text
+    assert re.search(r'lead <span class="soft">\d+ \w+ ago</span>', page) and "none yet" not in page
+
+
 def test_a_visitor_is_looked_up_exported_and_forgotten_and_the_log_does_not_name_them(
     browser: Browser, site: Site, parts: Parts, tag: Tag
 ) -> None:
