@@ -20,11 +20,16 @@ ORIGIN = (
 
 
 class Finding(NamedTuple):
-    """Something that an install lacks: what was seen, and how to mend it."""
+    """Something that an install lacks: what was seen, with places for its values, and how to mend it."""
 
     code: str
-    message: str
+    text: str
     mend: str
+    values: Mapping[str, object] = {}
+
+    @property
+    def message(self) -> str:
+        return self.text % self.values if self.values else self.text
 
 
 class Content(NamedTuple):
@@ -138,12 +143,7 @@ def daily(
 
 def report(client: Redis, tag: str, now: float, content: Content) -> dict[str, Any]:
     """The last week of a tag: last events by name, fates by outcome and reason, and what the install lacks."""
-    fates: Counter[tuple[str, str]] = Counter()
-    last: dict[str, int] = dict(content.last)
-    for _, counted, seen in daily(client, tag, now):
-        fates.update(counted)
-        for name, second in seen.items():
-            last[name] = max(last.get(name, 0), second)
+    fates, last = _week(client, tag, now, content)
     return {
         "tag": tag,
         "last_events": [
@@ -155,8 +155,29 @@ def report(client: Redis, tag: str, now: float, content: Content) -> dict[str, A
             for (outcome, reason), events in sorted(fates.items())
         ],
         "looked_at": content.events,
-        "findings": [finding._asdict() for finding in findings(fates, last, content)],
+        "findings": [
+            {"code": finding.code, "message": finding.message, "mend": finding.mend}
+            for finding in findings(fates, last, content)
+        ],
     }
+
+
+def lacks(client: Redis, tag: str, now: float, content: Content) -> list[Finding]:
+    """The findings of report(), for who says them in another language."""
+    return findings(*_week(client, tag, now, content), content)
+
+
+def _week(
+    client: Redis, tag: str, now: float, content: Content
+) -> tuple[Counter[tuple[str, str]], dict[str, int]]:
+    """(events by outcome and reason, last second of each event name) of the days kept, and of the content."""
+    fates: Counter[tuple[str, str]] = Counter()
+    last: dict[str, int] = dict(content.last)
+    for _, counted, seen in daily(client, tag, now):
+        fates.update(counted)
+        for name, second in seen.items():
+            last[name] = max(last.get(name, 0), second)
+    return fates, last
 
 
 def findings(
@@ -180,24 +201,27 @@ def findings(
         found.append(
             Finding(
                 "origin",
-                f"{_many(origin, 'request')} came from pages whose origin the tag does not allow.",
+                "Requests from pages whose origin the tag does not allow: %(requests)s.",
                 "Add the site's origin to the tag, or take the snippet off pages that are not yours.",
+                {"requests": origin},
             )
         )
     if consent and not accepted:
         found.append(
             Finding(
                 "consent",
-                f"None of {_many(consent, 'event')} had consent.",
+                "Events that came, all of them without consent: %(events)s.",
                 "Call collect('setconsent', true), or Consent Mode's update, when the visitor agrees.",
+                {"events": consent},
             )
         )
     if missing or content.unasked:
         found.append(
             Finding(
                 "no_consent_signal",
-                f"Without any consent signal: {missing} refused, {content.unasked} taken.",
+                "Without any consent signal: %(refused)s refused, %(taken)s taken.",
                 "Let the consent banner tell the tag: collect('consent', …), TCF or GPP; servers send «consent».",
+                {"refused": missing, "taken": content.unasked},
             )
         )
     if accepted and "pagevisit" not in last:
@@ -218,43 +242,44 @@ def findings(
             found.append(
                 Finding(
                     code,
-                    f"No {lack} in {events} of {_many(content.checkouts, 'checkout')}.",
+                    "Checkouts without %(lack)s: %(events)s of %(checkouts)s.",
                     f"Send it in the event's data. {mend[0].upper()}{mend[1:]}.",
+                    {"lack": lack, "events": events, "checkouts": content.checkouts},
                 )
             )
     if content.repeated_orders:
         found.append(
             Finding(
                 "repeated_order_id",
-                f"Order ids that stand in more than one checkout: {content.repeated_orders}.",
+                "Order ids that stand in more than one checkout: %(orders)s.",
                 "Send checkout once an order, not at each view of the thank-you page, and with the same event_id "
                 "and visitor from page and server.",
+                {"orders": content.repeated_orders},
             )
         )
     if emails:
         found.append(
             Finding(
                 "plain_email",
-                f"Plain e-mail addresses stand in {emails}.",
+                "Plain e-mail addresses stand in %(fields)s.",
                 "Take them out of event data and visitor ids; an address belongs in user_data.em, where it is hashed.",
+                {"fields": emails},
             )
         )
     if content.late > LATE_SHARE * content.of_pages:
         found.append(
             Finding(
                 "late_events",
-                f"{content.late} of {content.of_pages} events of pages came a day or more after they happened.",
+                "Events of pages that came a day or more after they happened: %(late)s of %(events)s.",
                 "Send sent_at with event_time, so that the clock of a device does no harm; the tag does.",
+                {"late": content.late, "events": content.of_pages},
             )
         )
     for reason, mend in MENDS.items():
         if events := fates.get(("refused", reason), 0):
-            found.append(Finding(reason, f"Refused as {reason}: {_many(events, 'event')}.", mend))
+            values = {"reason": reason, "events": events}
+            found.append(Finding(reason, "Events refused as %(reason)s: %(events)s.", mend, values))
     return found
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 LATE_SHARE = 0.05  # offline queues and clocks that are wrong are fewer

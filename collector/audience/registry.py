@@ -17,6 +17,7 @@ from collector.connections import Redis, memory
 from collector.settings import Settings
 from collector.stream import read
 from collector.stream.partitions import Installation
+from collector.worded import Worded
 
 LEAST = 100  # members that an ad platform asks of an audience
 GRACE = 600  # seconds from registering a leaf to its removal at the earliest: the audience's record comes after it;
@@ -63,7 +64,7 @@ class Standing(NamedTuple):
     progress: float
 
 
-class TooMuch(Exception):
+class TooMuch(Worded):
     """The columns of a new audience would not fit. The message says how much and how to mend it."""
 
 
@@ -282,16 +283,20 @@ class Registry:
                     new += 4 * ordinals * sum(leaf.count for leaf in leaves if leaf.id not in known)
         if new and taken + new > self._settings.max_column_bytes:
             raise TooMuch(
-                f"The new conditions take {new:,} bytes beside {taken:,}; "
-                f"COLLECTOR_MAX_COLUMN_BYTES allows {self._settings.max_column_bytes:,}. "
-                "Mend: raise it, or delete audiences whose conditions nobody needs."
+                "The new conditions take %(new)s bytes beside %(taken)s; COLLECTOR_MAX_COLUMN_BYTES allows %(most)s. "
+                "Mend: raise it, or delete audiences whose conditions nobody needs.",
+                new=f"{new:,}",
+                taken=f"{taken:,}",
+                most=f"{self._settings.max_column_bytes:,}",
             )
         info = memory(self._client)
         limit = info.get("maxmemory", 0) * self._settings.high_water
         if new and limit and info["used_memory"] + new > limit:
             raise TooMuch(
-                f"The new conditions take {new:,} bytes, and Redis would pass its high-water mark of {int(limit):,}. "
-                "Mend: give Redis more memory, or delete audiences whose conditions nobody needs."
+                "The new conditions take %(new)s bytes, and Redis would pass its high-water mark of %(most)s. "
+                "Mend: give Redis more memory, or delete audiences whose conditions nobody needs.",
+                new=f"{new:,}",
+                most=f"{int(limit):,}",
             )
         return new
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 import re2
 
 from collector.event import Scalar, Source, canonical_name, scalar
+from collector.worded import Worded
 
 Role = Literal["main", "all", "any", "exclude"]
 Operand = Scalar | tuple[Scalar, ...]
@@ -30,13 +31,15 @@ CONDITION_KEYS = (*LEAF_KEYS, "retention_days")
 LISTS = ("all", "any", "exclude")
 
 
-class RuleError(ValueError):
+class RuleError(Worded, ValueError):
     """A rule cannot be taken: `field` is where (exclude[0].url.matches), `message` why, and the mend."""
 
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
+    def __init__(self, field: str, text: str, **values: object) -> None:
+        super().__init__(text, **values)
         self.field = field
-        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -156,10 +159,16 @@ def parse(written: object) -> Rule:
         written=json.dumps(rule, ensure_ascii=False),
     )
     if not (main or parsed.all or parsed.any):
+        if parsed.exclude:
+            raise RuleError(
+                "rule",
+                "it only excludes, so there is nobody to exclude from. "
+                'Mend: say whom to take, such as "event": "addtocart", or "retention_days": 180 for any event.',
+            )
         raise RuleError(
             "rule",
-            ("it only excludes, so there is nobody to exclude from. " if parsed.exclude else "it is empty. ")
-            + 'Mend: say whom to take, such as "event": "addtocart", or "retention_days": 180 for any event.',
+            "it is empty. "
+            'Mend: say whom to take, such as "event": "addtocart", or "retention_days": 180 for any event.',
         )
     for place, condition in enumerate(parsed.exclude):
         if condition.since and not main:
@@ -184,7 +193,7 @@ def leaf_of(form: str) -> Leaf:
 def _conditions(rule: Mapping[str, object], role: str) -> tuple[Condition, ...]:
     items = rule.get(role, [])
     if not isinstance(items, list) or len(items) > MOST_CONDITIONS:
-        raise RuleError(role, f"must be a list of up to {MOST_CONDITIONS} conditions.")
+        raise RuleError(role, "must be a list of up to %(most)s conditions.", most=MOST_CONDITIONS)
     since = role == "exclude"
     return tuple(_condition(item, f"{role}[{place}]", since=since) for place, item in enumerate(items))
 
@@ -213,7 +222,9 @@ def _leaf(written: Mapping[str, object], at: str) -> Leaf:
     if "event_source" in written:
         leaf["source"] = written["event_source"]
         if leaf["source"] not in get_args(Source):
-            raise RuleError(_in(at, "event_source"), f"must be one of {', '.join(get_args(Source))}.")
+            raise RuleError(
+                _in(at, "event_source"), "must be one of %(these)s.", these=", ".join(get_args(Source))
+            )
     if "min_count" in written:
         leaf["count"] = _whole(written["min_count"], _in(at, "min_count"), MOST_COUNT)
     return Leaf(**leaf)
@@ -222,7 +233,9 @@ def _leaf(written: Mapping[str, object], at: str) -> Leaf:
 def _events(written: object, at: str) -> tuple[str, ...]:
     names = written if isinstance(written, list) else [written]
     if not 0 < len(names) <= MOST_VALUES:
-        raise RuleError(at, f"must name 1 to {MOST_VALUES} events. Mend: leave it out for any event.")
+        raise RuleError(
+            at, "must name 1 to %(most)s events. Mend: leave it out for any event.", most=MOST_VALUES
+        )
     canonical = {canonical_name(_text(name, at)) for name in names}
     if "" in canonical:
         raise RuleError(at, "is blank. Mend: leave it out for any event.")
@@ -242,7 +255,9 @@ def _url(written: object, at: str) -> tuple[tuple[str, str], ...]:
 def _check_regex(pattern: str, at: str) -> None:
     if len(pattern) > LONGEST_REGEX:
         raise RuleError(
-            at, f"is over {LONGEST_REGEX} characters. Mend: use contains or starts_with, or split it."
+            at,
+            "is over %(most)s characters. Mend: use contains or starts_with, or split it.",
+            most=LONGEST_REGEX,
         )
     try:
         compile_regex(pattern)
@@ -250,7 +265,8 @@ def _check_regex(pattern: str, at: str) -> None:
         reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
         raise RuleError(
             at,
-            f"is no RE2 pattern ({reason}). Mend: RE2 has no look-around and no back-references.",
+            "is no RE2 pattern (%(reason)s). Mend: RE2 has no look-around and no back-references.",
+            reason=reason,
         ) from None
 
 
@@ -285,15 +301,16 @@ def _tests(written: object, at: str) -> tuple[tuple[str, Operand], ...]:
 
 def _value(written: object, at: str) -> Scalar:
     value = scalar(written)
+    if isinstance(written, list):
+        raise RuleError(at, 'must be a text, a number, true or false. Mend: use {"in": […]} for several.')
     if value is None:
-        mend = 'Mend: use {"in": […]} for several.' if isinstance(written, list) else ""
-        raise RuleError(at, f"must be a text, a number, true or false. {mend}".rstrip())
+        raise RuleError(at, "must be a text, a number, true or false.")
     return _text(value, at, empty=True) if isinstance(value, str) else value
 
 
 def _values(written: object, at: str) -> tuple[Scalar, ...]:
     if not isinstance(written, list) or not 0 < len(written) <= MOST_VALUES:
-        raise RuleError(at, f"must be a list of 1 to {MOST_VALUES} values.")
+        raise RuleError(at, "must be a list of 1 to %(most)s values.", most=MOST_VALUES)
     values = {_value(value, at) for value in written}
     return tuple(sorted(values, key=lambda value: (isinstance(value, str), value)))
 
@@ -318,18 +335,21 @@ OPERANDS: dict[str, Callable[[object, str], Operand]] = {
 
 
 def _object(written: object, at: str, keys: tuple[str, ...] = (), *, some: bool = False) -> dict[str, object]:
-    if not isinstance(written, dict) or (some and not written):
-        raise RuleError(at, "must be an object with at least one key." if some else "must be an object.")
+    if some and not (isinstance(written, dict) and written):
+        raise RuleError(at, "must be an object with at least one key.")
+    if not isinstance(written, dict):
+        raise RuleError(at, "must be an object.")
     for key in written if keys else ():
         if key not in keys:
             place = _in("" if at == "rule" else at, key)
-            raise RuleError(place, f"is unknown here. Mend: use {', '.join(keys)}.")
+            raise RuleError(place, "is unknown here. Mend: use %(keys)s.", keys=", ".join(keys))
     return written
 
 
 def _text(written: object, at: str, *, empty: bool = False) -> str:
     if not isinstance(written, str) or not (empty or written) or len(written) > LONGEST_TEXT:
-        raise RuleError(at, f"must be a text of {'0' if empty else '1'} to {LONGEST_TEXT} characters.")
+        least = 0 if empty else 1
+        raise RuleError(at, "must be a text of %(least)s to %(most)s characters.", least=least, most=LONGEST_TEXT)
     if "\0" in written or any("\ud800" <= letter <= "\udfff" for letter in written):
         raise RuleError(at, "holds a NUL or half a surrogate pair, which no event can hold.")
     return written
@@ -337,7 +357,7 @@ def _text(written: object, at: str, *, empty: bool = False) -> str:
 
 def _whole(written: object, at: str, most: int) -> int:
     if not isinstance(written, int) or isinstance(written, bool) or not 1 <= written <= most:
-        raise RuleError(at, f"must be a whole number from 1 to {most}.")
+        raise RuleError(at, "must be a whole number from 1 to %(most)s.", most=most)
     return written
 
 

@@ -42,10 +42,11 @@ class Clause(NamedTuple):
 
 
 class Wrong(NamedTuple):
-    """What cannot be taken yet: the field's id, and why."""
+    """What cannot be taken yet: the field's id, and why, with places for the values."""
 
     field: str
-    message: str
+    text: str
+    values: Mapping[str, object] = {}
 
 
 class Draft(NamedTuple):
@@ -77,7 +78,7 @@ class Draft(NamedTuple):
             try:
                 rules.parse(rule)
             except RuleError as error:
-                wrong.append(Wrong(places.get(error.field, "rule"), error.message))
+                wrong.append(Wrong(places.get(error.field, "rule"), error.text, error.values))
         return rule, wrong
 
     def changed(self, act: str) -> "Draft":

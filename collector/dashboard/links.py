@@ -12,6 +12,8 @@ from collector.connections import Redis
 ENTER_SECONDS = 86_400  # of the link that `up` prints
 INVITE_SECONDS = 7 * 86_400
 
+ENTERED = "by the link of the console"  # beside the sign-in in the log
+
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
     """What a link is for. enter: a session by an admin key (its id); invite: a login's password."""

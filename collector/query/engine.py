@@ -16,7 +16,7 @@ from collector.audience.sizes import Sizes
 from collector.clock import DAY, Clock
 from collector.connections import Redis
 from collector.event import StreamedEvent
-from collector.health import Content
+from collector.health import Content, Finding
 from collector.query.membership import since
 from collector.settings import Settings
 from collector.stream import pending
@@ -185,13 +185,21 @@ class Engine:
         return known
 
     def health(self, tag: str) -> dict[str, Any]:
-        """The last week of a tag, as health.report has it. What its events hold is looked at anew now and then."""
+        """The last week of a tag, as health.report has it."""
+        return health.report(self.client, tag, self.clock(), self._held(tag))
+
+    def lacks(self, tag: str) -> list[Finding]:
+        """The findings of health(), with their values apart."""
+        return health.lacks(self.client, tag, self.clock(), self._held(tag))
+
+    def _held(self, tag: str) -> Content:
+        """What the events of a tag's last week hold, looked at anew now and then."""
         until, content = self._content.get(tag, (0.0, Content()))
         if (start := time.monotonic()) >= until:
             content = self._archive.content(tag, self.clock())
             end = time.monotonic()
             self._content[tag] = end + (end - start) * SPARED, content
-        return health.report(self.client, tag, self.clock(), content)
+        return content
 
     def traffic(self, tag: str) -> Traffic:
         """What was stored of a tag in the last week, looked at anew now and then."""

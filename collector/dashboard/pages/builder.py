@@ -1,5 +1,6 @@
 """Builder: an audience as a sentence that one fills in, the JSON beside it, and its size before anything is saved."""
 
+import re
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -16,6 +17,7 @@ from collector.dashboard.languages import msg
 from collector.dashboard.page import EDITORS, Page, Refusal, Visit
 from collector.event import decode_json
 from collector.query.api import LONGEST_NAME
+from collector.worded import Worded
 
 LONGEST_DESCRIPTION = 2_000
 EVERYBODY = rules.parse({"retention_days": 30})
@@ -133,7 +135,7 @@ def save(visit: Visit) -> Response:
             rule = None if rules.parse(work.rule) == audience.parsed() else work.rule
             audience = registry.edit(audience, name=name, description=description, rule=rule)
     except TooMuch as much:
-        return _page(visit, audience, {"memory": _plain(str(much))}, 507)
+        return _page(visit, audience, {"memory": _plain(visit, much)}, 507)
     act: Act = "edited_audience" if known else "created_audience"
     visit.note(act, f"{audience.id} {audience.name}", audience.tag)
     return visit.go(f"/audiences/{audience.id}?done=saved")
@@ -231,10 +233,7 @@ def _work(visit: Visit, fields: dict[str, str], audience: Audience | None) -> Wo
             return _built(visit, Draft(()).changed("add.main"))
         rules.parse(rule)
     except ValueError as error:
-        said = str(error).replace(" Mend: ", " ")
-        if not isinstance(error, RuleError):
-            said = visit.say("This is no JSON.") + f" {said}"
-        return Work(draft.of_fields(fields), {}, text, {"rule": said})
+        return Work(draft.of_fields(fields), {}, text, {"rule": _refusal(visit, error)})
     made = draft.of_rule(rule)
     if fields.get("from") == "json":  # as it is written, also where the sentence would say the same otherwise
         return Work(made, rule, text, {})
@@ -243,16 +242,27 @@ def _work(visit: Visit, fields: dict[str, str], audience: Audience | None) -> Wo
 
 def _built(visit: Visit, made: Draft) -> Work:
     rule, wrong = made.rule()
-    return Work(made, rule, _json(rule), {each.field: _said(visit, each) for each in wrong})
+    return Work(made, rule, _json(rule), {each.field: _plain(visit, each) for each in wrong})
 
 
-def _said(visit: Visit, wrong: Wrong) -> str:
-    return _plain(visit.say(wrong.message))
+def _refusal(visit: Visit, error: ValueError) -> str:
+    """Why a JSON text is no rule, behind the place in it."""
+    if not isinstance(error, RuleError):
+        return visit.say("This is no JSON.") + f" {error}"
+    if error.field == "rule":
+        return _plain(visit, error)
+    return f"{error.field}: {_without_mark(visit.say(error.text, **error.values))}"
 
 
-def _plain(message: str) -> str:
+def _plain(visit: Visit, wrong: Wrong | Worded) -> str:
     """A message of the rule language, which follows a field's name, as a sentence of its own."""
-    return message[:1].upper() + message[1:].replace(" Mend: ", " ")
+    said = _without_mark(visit.say(wrong.text, **wrong.values))
+    return said[:1].upper() + said[1:]
+
+
+def _without_mark(message: str) -> str:
+    """The mend as a sentence: here it stands beside what it mends."""
+    return re.sub(" Mend: (.)", lambda first: f" {first[1].upper()}", message)
 
 
 def _json(rule: dict[str, Any]) -> str:
@@ -273,7 +283,7 @@ def _memory(visit: Visit, tag: str, rule: dict[str, Any]) -> str:
     try:
         weight = visit.site.engine.registry.weight(tag, rule)
     except TooMuch as much:
-        return _plain(str(much))
+        return _plain(visit, much)
     if not weight:
         return visit.say("Takes no memory: other audiences have the same conditions.")
     return visit.say(

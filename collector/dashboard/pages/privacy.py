@@ -5,10 +5,10 @@ from collections import Counter
 import orjson
 from starlette.responses import Response
 
-from collector import audit, health
+from collector import audit, health, tags
 from collector.audit import Act
 from collector.clock import DAY
-from collector.dashboard import bars
+from collector.dashboard import bars, links
 from collector.dashboard.languages import msg
 from collector.dashboard.page import ADMINS, Page, Refusal, Visit
 from collector.outcomes import NO_CONSENT
@@ -42,6 +42,10 @@ ACTS: dict[Act, str] = {
     "stopped_backfill": msg("stopped the reading of past traffic"),
     "resumed_backfill": msg("let the reading of past traffic go on"),
 }
+
+
+OURS = {tags.ADMIN: msg("the admin key"), links.ENTERED: msg("by the link of the console")}
+"""What the log names in words of its own, and not in those of a person."""
 
 
 def show(visit: Visit) -> Response:
@@ -91,6 +95,7 @@ def log(visit: Visit) -> Response:
         "log.html",
         lines=lines,
         acts={act: visit.say(words) for act, words in ACTS.items()},
+        ours={name: visit.say(words) for name, words in OURS.items()},
         names=names,
         following=following,
         first=before == "+",

@@ -93,7 +93,7 @@ def use_link(visit: Visit) -> Response:
             )
     found = _link(visit, links.use(client, token))
     if found.kind == "enter":
-        visit.note("signed_in", "by the link of the console", who=tags.ADMIN)
+        visit.note("signed_in", links.ENTERED, who=tags.ADMIN)
         return _enter(visit, visit.site.sessions.begin(key=found.key))
     person = visit.site.people.set_password(found.login, visit.secret_field("password"))
     if person is None:

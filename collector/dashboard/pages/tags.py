@@ -13,6 +13,7 @@ from collector.dashboard.languages import msg
 from collector.dashboard.page import ADMINS, Page, Refusal, Visit
 from collector.dashboard.people import MOST_NAME
 from collector.feed import Seen
+from collector.health import Finding
 from collector.outcomes import NO_CONSENT, TABLE
 from collector.settings import BadSetup
 from collector.tags import Tag
@@ -74,7 +75,7 @@ def inspect(visit: Visit) -> Response:
         event=event,
         outcome=outcome,
         reason=reason,
-        meaning=next((fate.meaning for fate in TABLE if fate[:2] == (outcome, reason)), ""),
+        meaning=next((visit.say(fate.meaning) for fate in TABLE if fate[:2] == (outcome, reason)), ""),
         kept=kept,
     )
 
@@ -122,7 +123,7 @@ def _one(visit: Visit, tag: Tag, *, server_key: str = "", error: str = "", statu
         snippet=site.snippet(tag, False),
         pinned=site.snippet(tag, True),
         report=report,
-        findings=[_finding(visit, each) for each in report["findings"]],
+        findings=[_finding(visit, each) for each in engine.lacks(tag.id)],
         came=sum(fates.values()),
         latest=seen[0].at / 1000 if seen else None,
         names=sorted({each.event for each in seen if each.event} | ({event} if event else set())),
@@ -160,10 +161,15 @@ def _by_consent(fates: dict[tuple[str, str], int]) -> list[tuple[str, int]]:
     return list(counts.items())
 
 
-def _finding(visit: Visit, found: dict[str, str]) -> dict[str, str]:
+def _finding(visit: Visit, found: Finding) -> dict[str, str]:
     """With the title and the mend that the catalogues know; health.py's own words where they do not."""
-    title, mend = FINDINGS.get(found["code"], (found["code"], found["mend"]))
-    return {**found, "title": visit.say(title), "mend": visit.say(mend)}
+    title, mend = FINDINGS.get(found.code, (found.code, found.mend))
+    values = {
+        name: visit.language.number(value) if isinstance(value, int) else value
+        for name, value in found.values.items()
+    }
+    message = visit.say(found.text, **values)
+    return {"code": found.code, "title": visit.say(title), "message": message, "mend": visit.say(mend)}
 
 
 def _tag(visit: Visit) -> Tag:

@@ -1,7 +1,7 @@
 """Every word of the dashboard is there in every language."""
 
 import pytest
-from babel.messages.extract import extract_from_dir
+from babel.messages.extract import extract_from_dir, extract_from_file
 from babel.messages.pofile import read_po
 
 from collector.dashboard.languages import LOCALE, choose, languages
@@ -11,17 +11,26 @@ OTHERS = [code for code in languages() if code != "en"]
 Word = str | tuple[str, ...]
 
 
+TOLD = {"RuleError": (2,), "TooMuch": (1,), "Fate": (4,), "Finding": (2,)}  # which argument is a text
+TELLERS = ("audience/rules.py", "audience/registry.py", "outcomes.py", "health.py")
+
+
 def spoken() -> set[Word]:
-    """What templates and modules say, as Babel finds it."""
+    """What templates and modules say, as Babel finds it; and what modules below the dashboard tell."""
     methods = [("**.html", "jinja2"), ("**.py", "python")]
     keywords = {"gettext": None, "_": None, "ngettext": (1, 2), "say": None, "msg": None}
-    found = extract_from_dir(
-        DASHBOARD,
-        methods,
-        {"**.html": {"newstyle_gettext": "yes", "silent": "no", "trimmed": "no"}},
-        keywords,
-    )
-    return {message if isinstance(message, str) else tuple(message) for _, _, message, _, _ in found}
+    found = [
+        message
+        for _, _, message, _, _ in extract_from_dir(
+            DASHBOARD,
+            methods,
+            {"**.html": {"newstyle_gettext": "yes", "silent": "no", "trimmed": "no"}},
+            keywords,
+        )
+    ]
+    for teller in TELLERS:
+        found += [message for _, message, _, _ in extract_from_file("python", DASHBOARD.parent / teller, TOLD)]
+    return {message if isinstance(message, str) else tuple(message) for message in found}
 
 
 @pytest.mark.parametrize("code", OTHERS)

@@ -50,6 +50,9 @@ class Browser:
     def get(self, path: str) -> httpx.Response:
         return self._runner.run(self._client.get(path))
 
+    def speak(self, code: str) -> None:
+        self._client.headers["accept-language"] = code
+
     def ask(self, method: str, path: str, key: str, body: object = None) -> httpx.Response:
         """A question to the API."""
         bearer = {"authorization": f"Bearer {key}"}
@@ -323,3 +326,21 @@ def test_an_audience_is_built_and_edited_without_any_script(
     assert [edit.changed for edit in parts.registry.edits(audience)] == [["rule"]]
     broken = browser.post(f"{home}/edit", data={**written, "rule": '{"event": 5}'})
     assert broken.status_code == 422 and "{&#34;event&#34;: 5}" in broken.text
+
+
+def test_what_is_wrong_with_a_rule_is_a_sentence_in_the_readers_language(browser: Browser, site: Site) -> None:
+    def wrong(**fields: str) -> dict[str, str]:
+        told: dict[str, str] = browser.get(f"/dashboard/audiences/draft?{urlencode(fields)}").json()["wrong"]
+        return told
+
+    sign_in(browser, site, "marketer")
+    days = {"from": "sentence", "c.0.role": "main", "c.0.days": "541"}
+    unknown = {"from": "json", "rule": '{"foo": 1}'}
+    empty = {"from": "json", "rule": '{"prefill": true}'}
+    assert wrong(**days) == {"c.0.days": "Must be a whole number from 1 to 540."}
+    assert wrong(**unknown)["rule"].startswith("foo: is unknown here. Use event, url, ")
+    assert wrong(**empty)["rule"].startswith("It is empty. Say whom to take, ")
+    browser.speak("sv")
+    assert wrong(**days) == {"c.0.days": "Måste vara ett heltal från 1 till 540."}
+    assert wrong(**unknown)["rule"].startswith("foo: är okänt här. Använd event, url, ")
+    assert wrong(**empty)["rule"].startswith("Den är tom. Ange vilka som ska med, ")

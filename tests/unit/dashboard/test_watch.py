@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from collector import audit, feed, health, keys, tags
 from collector.audience.registry import Audience
 from collector.connections import Redis
-from collector.dashboard import app, bars
+from collector.dashboard import app, bars, links
 from collector.dashboard.findings import FINDINGS
 from collector.dashboard.people import People
 from collector.dashboard.site import Site
@@ -159,7 +159,7 @@ def test_what_is_shown_first_is_the_tag_at_work_and_when_it_was_heard_last(
     assert f'<option value="{tag.id}" selected>' in browser.get("/dashboard/privacy").text
     parts.client.hincrby(keys.tally(other.id, parts.now // 86_400), "refused/origin", 1)
     lacking = browser.get(f"/dashboard/tags/{other.id}").text
-    assert "1 request came from pages" in lacking
+    assert "the tag does not allow: 1." in lacking
     assert '<a href="#origins">' in lacking and 'id="origins"' in lacking  # from the finding to its mend
     assert re.search(r'(\w+) <span class="soft">\d+ \w+ ago</span>', browser.get("/dashboard/tags").text)
 
@@ -173,6 +173,24 @@ def test_a_tag_that_was_only_imported_into_tells_its_last_event(
     sign_in(browser, site)
     page = browser.get("/dashboard/tags").text
     assert re.search(r'lead <span class="soft">\d+ \w+ ago</span>', page) and "none yet" not in page
+
+
+def test_findings_outcomes_and_the_log_are_told_in_the_readers_language(
+    browser: Browser, site: Site, parts: Parts, tag: Tag
+) -> None:
+    parts.client.hincrby(keys.tally(tag.id, parts.now // 86_400), "refused/origin", 1)
+    parts.client.hincrby(keys.pace(parts.now // 60), "refused/origin", 1)
+    audit.note(parts.client, tags.ADMIN, "dashboard", "signed_in", links.ENTERED)
+    sign_in(browser, site)
+    browser.speak("sv")
+    page = browser.get(f"/dashboard/tags/{tag.id}").text
+    assert "taggen inte tillåter: 1." in page and ">nekat</option>" in page
+    where = f"/dashboard/tags/{tag.id}/event?at={parts.now * 1000}&event=&outcome=refused&reason=consent_denied"
+    page = browser.get(where).text
+    assert "En samtyckessignal säger nej." in page and "<code>consent_denied</code>" in page
+    assert '<i class="refused"></i>nekat' in browser.get("/dashboard/operations").text
+    page = browser.get("/dashboard/privacy/log").text
+    assert "adminnyckeln" in page and "med länken från konsolen" in page
 
 
 def test_a_visitor_is_looked_up_exported_and_forgotten_and_the_log_does_not_name_them(
