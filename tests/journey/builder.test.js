@@ -103,6 +103,7 @@ test('sentence and JSON say the same, whichever one writes; what is wrong is tol
   await page.locator('#c\\.0\\.days').fill('541');
   await page.locator('[data-wrong="c.0.days"]', { hasText: 'Must be a whole number from 1 to 540.' }).waitFor();
   assert.equal(await page.locator('#c\\.0\\.days').getAttribute('aria-invalid'), 'true');
+  await shown(page, '…'); // the size of before is not that of what is written
   await page.locator('#c\\.0\\.days').fill('90');
   await shown(page, await size({ ...rule, retention_days: 90 }));
   await page.waitForFunction(() => JSON.parse(document.getElementById('rule').value).retention_days === 90);
@@ -115,6 +116,20 @@ test('sentence and JSON say the same, whichever one writes; what is wrong is tol
   await page.locator('[data-wrong="name"]', { hasText: 'Give it a name' }).waitFor();
   assert.equal(await page.locator('#rule').inputValue(), '{"event": "checkout", "matches": 1}');
   assert.deepEqual(wrong.filter((text) => !/422/.test(text)), []);
+  await context.close();
+});
+
+test('a link with a rule that cannot be taken opens with its text and what is wrong', async () => {
+  const { page, context, wrong } = await work();
+  const rule = '{"event": "checkout", "matches": 1}';
+  await page.goto(`${ROOT}/audiences/new?rule=${encodeURIComponent(rule)}`);
+  await counted(page);
+  await page.locator('[data-wrong="rule"]', { hasText: 'matches: is unknown here. Use event, ' }).waitFor();
+  assert.equal(await page.locator('#rule').inputValue(), rule);
+  assert.ok(await page.locator('#rule').isVisible());
+  await page.locator('#rule').fill('{"event": "checkout"}');
+  await shown(page, await size({ event: 'checkout' }));
+  assert.deepEqual(wrong, []);
   await context.close();
 });
 

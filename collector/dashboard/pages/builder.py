@@ -1,7 +1,7 @@
 """Builder: an audience as a sentence that one fills in, the JSON beside it, and its size before anything is saved."""
 
 import re
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
 import orjson
@@ -97,6 +97,7 @@ class Work(NamedTuple):
     rule: dict[str, Any]
     written: str  # the JSON as it is shown
     wrong: dict[str, str]  # field → why
+    source: Literal["sentence", "json"] = "sentence"  # which of the two is to be mended or gone on with
 
 
 def show(visit: Visit) -> Response:
@@ -208,7 +209,7 @@ def _page(
         path=f"/audiences/{audience.id}/edit" if audience else "/audiences/new",
         audience=audience,
         draft=work.draft,
-        source_of="json" if fields.get("from") == "json" and work.wrong else "sentence",
+        source_of=work.source,
         written=work.written,
         wrong=work.wrong if wrong is None else wrong,
         fresh=work.draft.fresh(act),
@@ -233,7 +234,7 @@ def _work(visit: Visit, fields: dict[str, str], audience: Audience | None) -> Wo
             return _built(visit, Draft(()).changed("add.main"))
         rules.parse(rule)
     except ValueError as error:
-        return Work(draft.of_fields(fields), {}, text, {"rule": _refusal(visit, error)})
+        return Work(draft.of_fields(fields), {}, text, {"rule": _refusal(visit, error)}, "json")
     made = draft.of_rule(rule)
     if fields.get("from") == "json":  # as it is written, also where the sentence would say the same otherwise
         return Work(made, rule, text, {})

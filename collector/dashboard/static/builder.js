@@ -33,7 +33,7 @@ const bar = (share) => {
 const tell = ({ size, steps = [], shares = [], note = '', memory = '', before = '' }) => {
   form.classList.remove('counting');
   form.classList.toggle('unknown', size === undefined);
-  if (size !== undefined) at('size').textContent = size;
+  at('size').textContent = size ?? '…';
   for (const [id, text] of Object.entries({ note, memory, before })) at(id).textContent = text;
   form.querySelectorAll('[data-own]').forEach((own) => (own.textContent = steps[own.dataset.own]?.[0] ?? ''));
   const leads = [...form.querySelectorAll('.clause')].map((clause) => {
