@@ -285,7 +285,7 @@ def findings(
 LATE_SHARE = 0.05  # offline queues and clocks that are wrong are fewer
 MENDS = {
     "bad_time": "Send event_time in Unix seconds, not milliseconds, from a clock that is right.",
-    "too_old": "Send events within 7 days, and with sent_at; older ones belong into `collector import`.",
+    "too_old": "Send events within 7 days, and with sent_at; older ones belong into «collector import».",
     "bad_visitor": "Leave the visitor to the tag: 32 lower-case hex digits.",
     "bad_event": "Name each event, in at most 128 bytes.",
     "bad_data": "Send event data as an object of texts and numbers.",

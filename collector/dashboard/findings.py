@@ -59,7 +59,7 @@ FINDINGS = {
     ),
     "too_old": (
         msg("Events that are too old"),
-        msg("Send events within 7 days, and with sent_at; older ones belong into `collector import`."),
+        msg("Send events within 7 days, and with sent_at; older ones belong into «collector import»."),
     ),
     "bad_visitor": (
         msg("Visitor ids that cannot be read"),

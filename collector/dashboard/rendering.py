@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
+from collector.clock import parse_iso
 from collector.dashboard import guard
 from collector.dashboard.languages import Language, languages
 
@@ -48,4 +49,5 @@ class Rendering:
         environment.filters["change"] = language.change
         environment.filters["time"] = language.time
         environment.filters["day"] = language.day
+        environment.filters["unix"] = lambda iso: int(parse_iso(iso))
         return environment

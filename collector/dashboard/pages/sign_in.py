@@ -59,7 +59,7 @@ def first_person(visit: Visit) -> Response:
     key = _admin_key(visit)
     if key is None:
         errors["key"] = visit.say(
-            "That is no admin key in use. `collector up` prints it when it starts; it lies in admin.key of the "
+            "That is no admin key in use. «collector up» prints it when it starts; it lies in admin.key of the "
             "data folder."
         )
     if not login or len(login) > MOST_NAME or len(login.split()) != 1:

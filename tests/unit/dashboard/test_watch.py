@@ -201,7 +201,12 @@ def test_a_visitor_is_looked_up_exported_and_forgotten_and_the_log_does_not_name
     parts.work()
     sign_in(browser, site)
     form = {"token": token(browser, "/dashboard/privacy"), "tag": tag.id, "visitor": ANNA}
-    assert "This cannot be taken back" in browser.post("/dashboard/privacy/subject", form).text
+    page = browser.post("/dashboard/privacy/subject", form).text
+    assert "This cannot be taken back" in page
+    told = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    assert re.search(r"carts in it since 2\d Nov 2025 \d\d:\d\d , last match 2\d Nov 2025", told)
+    assert "full consent · the page's word" in told
+    assert not re.search(r"\d{4}-\d\d-\d\dT", page)
     exported = browser.post("/dashboard/privacy/export", form)
     assert "attachment" in exported.headers["content-disposition"]
     assert [event["event"] for event in exported.json()["events"]] == ["addtocart"]
