@@ -15,6 +15,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from collector import log, tags
+from collector.archive.scan import Moved
+from collector.archive.whole import Damaged
 from collector.audience.registry import NotFound
 from collector.connections import Unavailable
 from collector.dashboard import guard, pages
@@ -135,6 +137,15 @@ def _told(visit: Visit, wrong: Exception) -> Response:
             refusal = Refusal(404, msg("No such audience"), msg("It was deleted, or it is not one of yours."))
         case BadSetup():
             refusal = Refusal(422, msg("That cannot be taken"), str(wrong))
+        case Damaged():
+            _log.warning("archive damaged", error=str(wrong))
+            refusal = Refusal(
+                503,
+                msg("An archive file is damaged or missing"),
+                msg("Sizes of now and events that come are whole. «collector doctor» names the file and the mend."),
+            )
+        case Moved():
+            refusal = Refusal(503, msg("The archive changed while it was read"), msg("Try again."))
         case _ if isinstance(wrong, Unavailable):
             _log.warning("redis unavailable", error=type(wrong).__name__)
             refusal = Refusal(

@@ -5,7 +5,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from collector import clock, feed, tags
+from collector import clock, feed, health, tags
+from collector.archive.scan import Moved
+from collector.archive.whole import Damaged
 from collector.consent import Regime
 from collector.dashboard import bars
 from collector.dashboard.findings import FINDINGS
@@ -13,8 +15,9 @@ from collector.dashboard.languages import msg
 from collector.dashboard.page import ADMINS, Page, Refusal, Visit
 from collector.dashboard.people import MOST_NAME
 from collector.feed import Seen
-from collector.health import Finding
+from collector.health import Content, Finding
 from collector.outcomes import NO_CONSENT, TABLE
+from collector.query.engine import Engine
 from collector.settings import BadSetup
 from collector.tags import Tag
 
@@ -84,7 +87,7 @@ def _list(visit: Visit, error: str = "", status: int = 200) -> Response:
     engine, now = visit.site.engine, visit.site.engine.clock()
     rows = []
     for tag in visit.tags():
-        report = engine.health(tag.id)
+        report = _report(engine, tag)
         accepted = sum(row["events"] for row in report["outcomes"] if row["outcome"] == "accepted")
         last = next(
             (
@@ -98,6 +101,14 @@ def _list(visit: Visit, error: str = "", status: int = 200) -> Response:
     return visit.page(
         "tags.html", status, rows=rows, error=error, values=values, may_create=visit.who.tags is None
     )
+
+
+def _report(engine: Engine, tag: Tag) -> dict[str, Any]:
+    """A tag's health; where a file of its archive is damaged what was counted, so that the other tags are shown."""
+    try:
+        return engine.health(tag.id)
+    except (Damaged, Moved):
+        return health.report(engine.client, tag.id, engine.clock(), Content())
 
 
 def _one(visit: Visit, tag: Tag, *, server_key: str = "", error: str = "", status: int = 200) -> Response:

@@ -175,6 +175,21 @@ def test_a_tag_that_was_only_imported_into_tells_its_last_event(
     assert re.search(r'lead <span class="soft">\d+ \w+ ago</span>', page) and "none yet" not in page
 
 
+def test_a_damaged_archive_is_told_and_takes_no_list_of_tags_away(
+    browser: Browser, site: Site, parts: Parts, tag: Tag
+) -> None:
+    parts.send(happened("of-a-file", "lead", tag=tag.id, source="import"))
+    parts.work()
+    parts.flush()
+    (file,) = parts.settings.archive.glob(f"p*/{tag.id}/*.parquet")
+    file.write_bytes(file.read_bytes()[:-100])
+    sign_in(browser, site)
+    answer = browser.get(f"/dashboard/tags/{tag.id}")
+    assert answer.status_code == 503 and "collector doctor" in answer.text
+    answer = browser.get("/dashboard/tags")
+    assert answer.status_code == 200 and tag.name in answer.text
+
+
 def test_findings_outcomes_and_the_log_are_told_in_the_readers_language(
     browser: Browser, site: Site, parts: Parts, tag: Tag
 ) -> None:
