@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     rate_per_ip: int = Field(200, ge=0, description="Ingest requests a second from one address (IPv6: one /64), averaged over 10 s; then 429. 0: no limit. Peers on loopback are not counted.")
     rate_per_tag: int = Field(0, ge=0, description="Events a second of one tag in one process, averaged over 10 s; then 429. 0: no limit.")
     trusted_proxies: str = Field("", description="Addresses and networks of the proxies in front, by commas: only they are believed in X-Forwarded-For.")
-    id_window: int = Field(172_800, gt=0, description="Seconds for which an event id is remembered, by arrival (up to twice that).")
+    id_window: int = Field(172_800, gt=0, description="Seconds for which an event id is remembered, by arrival (up to twice that). Tags send again for 48 hours: with less, what they repeat counts twice.")
     browser_max_age: int = Field(604_800, gt=0, description="Seconds; an older browser event is refused as too_old.")
     future_tolerance: int = Field(86_400, ge=0, description="Seconds; an event further in the future is refused as bad_time.")
     cookie_days: int = Field(395, gt=0, le=400, description="Life of the visitor cookie, in days.")
