@@ -12,7 +12,7 @@ const PREFIX = '_collector_q'; // of a parcel's key; the lock's name
 const ROOM = 99; // parcels; most are a thousand characters
 const PATIENCE = 30000; // milliseconds that an attempt may take; the collector gives up on a body after ten
 const SLOWEST = 60; // seconds between attempts: a collector that is back is found within a minute or two
-const MEMORY = 172800000; // milliseconds for which the collector knows an event's id: COLLECTOR_ID_WINDOW
+const MEMORY = 170000000; // milliseconds, somewhat below the 48 hours for which the collector knows an event's id
 const LONGEST = 3600; // seconds that a Retry-After may ask for; a due time beyond is a clock put back
 
 /** @typedef {{ events: any[], lost?: number, [more: string]: unknown }} Body as the wire has it */

@@ -146,7 +146,11 @@ export const openSession = (collector) => {
       if (verdict === HOLD) {
         for (const event of held) if (event.callback.held !== why) note(event.event, 'held', (event.callback.held = why));
         look(LOOK);
-      } else post(said, held.splice(0), visitorId(verdict === FULL));
+      } else {
+        const visitor = visitorId(verdict === FULL);
+        if (verdict || visitor) post(said, held.splice(0), visitor);
+        else forget(why); // the id of this page is gone: another tab has withdrawn, or a page that this one slept behind
+      }
     });
 
   const look = openAlarm(flush);
@@ -198,7 +202,7 @@ export const openSession = (collector) => {
   /** @type {Record<string, (time: number, ...args: any[]) => void>} */
   const commands = {
     load(time, id, given) {
-      if (!/^\d{13}$/.test(id)) return note('load', 'refused', 'no id');
+      if (!/^\d{13}$/.test(id)) return note('load', 'refused', id);
       tags[id] = true;
       options ||= given || {};
       identify(time, given || {});

@@ -152,6 +152,25 @@ test('a denial on a page that had limited consent is a withdrawal too', async ()
   assert.deepEqual(await later.traces(), NO_TRACE);
 });
 
+test('a withdrawal in another tab ends this one’s events too, until there is consent again', async () => {
+  const page = await stage.visit('granted.html');
+  await stage.eventsOf(2);
+  const other = await stage.visit('held.html', { context: page.context() });
+  await say(other, 'setconsent', false);
+  await stage.bodiesOf(2);
+  const fate = await page.evaluate(() => new Promise((told) => collect('track', 'lead', {}, (...fate) => told(fate))));
+  assert.deepEqual(fate, [false, 'consent_denied']);
+  await page.quiet();
+  assert.equal(stage.bodies().length, 2);
+  assert.deepEqual(await page.traces(), NO_TRACE);
+  await say(other, 'setconsent', true);
+  await say(other, 'track', 'lead');
+  await stage.bodiesOf(3);
+  await say(page, 'track', 'signup');
+  const [, , , signup] = await stage.bodiesOf(4);
+  assert.equal(signup.visitor, stage.bodies()[2].visitor);
+});
+
 test('who never consented has nothing to withdraw', async () => {
   const page = await stage.visit('held.html');
   await say(page, 'setconsent', false);
