@@ -12,7 +12,7 @@ from collector.event import decode_json, encode, scalar
 from collector.ingest.answer import Rejected
 from collector.ingest.caller import Caller
 from collector.ingest.patience import Patience
-from collector.ingest.wire import Request, Sent
+from collector.ingest.wire import Request, Said, Sent
 from collector.settings import Settings
 
 # What a tag's queue of a hundred bodies can hold, generously: beyond it somebody makes numbers up.
@@ -21,19 +21,13 @@ MOST_LOST = 10_000
 CLOSE = [(b"connection", b"close")]  # the rest of the body may come as slowly as it likes, to nobody
 
 
-class _Asked(msgspec.Struct, gc=False):
+class _Asked(Said, gc=False):
     """A Request in whatever forms its members have on the wire: what is none is told by name, not by the parser."""
 
     tag: Any = None
     events: list[Sent | list[Any] | str | float | bool | None] | dict[str, Any] | str | float | bool | None = None
     sent_at: Any = None
     lost: Any = None
-    visitor: Any = None
-    consent: Any = None
-    opt_out: Any = None
-    withdraw: Any = None
-    user_data: Any = None
-    click_ids: Any = None
 
 
 class _Apart(_Asked, gc=False):
@@ -202,16 +196,16 @@ def request(body: bytes, settings: Settings) -> Request:
             "Send them in several.",
         )
     return Request(
-        tag or "",
-        events,
-        sent_at,
-        asked.lost if type(asked.lost) is int and 0 < asked.lost <= MOST_LOST else 0,
         asked.visitor,
         asked.consent,
         asked.opt_out,
         asked.withdraw,
         asked.user_data,
         asked.click_ids,
+        tag or "",
+        events,
+        sent_at,
+        asked.lost if type(asked.lost) is int and 0 < asked.lost <= MOST_LOST else 0,
     )
 
 

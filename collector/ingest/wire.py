@@ -23,16 +23,21 @@ class Sent(msgspec.Struct, gc=False):
     opt_out: Any = None
 
 
-class Request(msgspec.Struct, gc=False):
-    """What a page, a server or an image asked for."""
+class Said(msgspec.Struct, gc=False):
+    """What a request says of its visitor and of consent."""
 
-    tag: str = ""
-    events: list[Any] = []  # each Sent, or what JSON made of something that is no object
-    sent_at: float | None = None  # Unix milliseconds by the sender's clock
-    lost: int = 0  # events that the tag had to drop
     visitor: Any = None
     consent: Any = None
     opt_out: Any = None
     withdraw: Any = None
     user_data: Any = None
     click_ids: Any = None
+
+
+class Request(Said, gc=False):
+    """What a page, a server or an image asked for."""
+
+    tag: str = ""
+    events: list[Any] = []  # each Sent, or what JSON made of something that is no object
+    sent_at: float | None = None  # Unix milliseconds by the sender's clock
+    lost: int = 0  # events that the tag had to drop

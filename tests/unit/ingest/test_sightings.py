@@ -30,7 +30,7 @@ SCOPE = {
 
 def seen(settings: Settings, events: list[Any], **signals: Any) -> list[Seen]:
     tag = tags.Tag(id=TAG, name="", origins=(), regime="opt_in", created_at=0)
-    request = Request(TAG, convert(events, list[Sent | int]), visitor=ANNA)
+    request = Request(tag=TAG, events=convert(events, list[Sent | int]), visitor=ANNA)
     submission = Submission(request, tag, "web", Signals(**signals), NOW, settings, b"secret")
     return sightings.of(submission, Caller(SCOPE), judge(submission))
 
