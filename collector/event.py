@@ -3,8 +3,9 @@
 import math
 import re
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -75,16 +76,24 @@ decode_streamed = msgspec.json.Decoder(StreamedEvent).decode
 decode_applied = msgspec.json.Decoder(AppliedEvent).decode
 encode = msgspec.json.Encoder().encode
 
-_decode_json = msgspec.json.Decoder().decode
+_Read = TypeVar("_Read")
 
 
-def decode_json(text: bytes | str) -> Any:
-    """JSON as Python values; an integer keeps all its digits, in events and in rules about them. Raises ValueError."""
-    try:
-        return _decode_json(text)
-    except RecursionError:
-        raise ValueError("it nests too deep, or is cut off") from None
+def json_decoder(kind: type[_Read]) -> Callable[[bytes | str], _Read]:
+    """Reads JSON as what a type says; an integer keeps all its digits. What it gives raises ValueError alone."""
+    decode = msgspec.json.Decoder(kind).decode
 
+    def read(text: bytes | str) -> _Read:
+        try:
+            return decode(text)
+        except RecursionError:  # also of brackets that nothing closes, which have no depth
+            raise ValueError("it nests too deep, or is cut off") from None
+
+    return read
+
+
+decode_json: Callable[[bytes | str], Any] = json_decoder(object)
+"""JSON as Python values: one reading of numbers for events and for the rules about them."""
 
 BROWSER_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 DERIVED_ID = re.compile(r"hmac:[0-9a-f]{32}", re.ASCII)

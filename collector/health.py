@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from collector import clock, feed, keys
@@ -141,9 +141,24 @@ def daily(
     return found
 
 
-def report(client: Redis, tag: str, now: float, content: Content) -> dict[str, Any]:
-    """The last week of a tag: last events by name, fates by outcome and reason, and what the install lacks."""
-    fates, last = _week(client, tag, now, content)
+def plain(finding: Finding) -> dict[str, str]:
+    """A finding as the API tells it."""
+    return {"code": finding.code, "message": finding.message, "mend": finding.mend}
+
+
+def report(
+    client: Redis, tag: str, now: float, content: Content, tell: Callable[[Finding], dict[str, str]] = plain
+) -> dict[str, Any]:
+    """The last week of a tag: last events by name, fates by outcome and reason, and what the install lacks.
+
+    tell: how a finding is shown.
+    """
+    fates: Counter[tuple[str, str]] = Counter()
+    last: dict[str, int] = dict(content.last)
+    for _, counted, seen in daily(client, tag, now):
+        fates.update(counted)
+        for name, second in seen.items():
+            last[name] = max(last.get(name, 0), second)
     return {
         "tag": tag,
         "last_events": [
@@ -155,29 +170,8 @@ def report(client: Redis, tag: str, now: float, content: Content) -> dict[str, A
             for (outcome, reason), events in sorted(fates.items())
         ],
         "looked_at": content.events,
-        "findings": [
-            {"code": finding.code, "message": finding.message, "mend": finding.mend}
-            for finding in findings(fates, last, content)
-        ],
+        "findings": [tell(finding) for finding in findings(fates, last, content)],
     }
-
-
-def lacks(client: Redis, tag: str, now: float, content: Content) -> list[Finding]:
-    """The findings of report(), for who says them in another language."""
-    return findings(*_week(client, tag, now, content), content)
-
-
-def _week(
-    client: Redis, tag: str, now: float, content: Content
-) -> tuple[Counter[tuple[str, str]], dict[str, int]]:
-    """(events by outcome and reason, last second of each event name) of the days kept, and of the content."""
-    fates: Counter[tuple[str, str]] = Counter()
-    last: dict[str, int] = dict(content.last)
-    for _, counted, seen in daily(client, tag, now):
-        fates.update(counted)
-        for name, second in seen.items():
-            last[name] = max(last.get(name, 0), second)
-    return fates, last
 
 
 def findings(

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.types import Receive
 
-from collector.event import decode_json, encode, scalar
+from collector.event import decode_json, encode, json_decoder, scalar
 from collector.ingest.answer import Rejected
 from collector.ingest.caller import Caller
 from collector.ingest.patience import Patience
@@ -24,6 +24,7 @@ CLOSE = [(b"connection", b"close")]  # the rest of the body may come as slowly a
 class _Asked(Said, gc=False):
     """A Request in whatever forms its members have on the wire: what is none is told by name, not by the parser."""
 
+    withdraw: Any = None
     tag: Any = None
     events: list[Sent | list[Any] | str | float | bool | None] | dict[str, Any] | str | float | bool | None = None
     sent_at: Any = None
@@ -145,9 +146,9 @@ def deeper_than(limit: int, text: bytes) -> bool:
     return bool(brackets)
 
 
-_as_request = msgspec.json.Decoder(_Asked).decode
-_as_parts = msgspec.json.Decoder(_Apart).decode
-_as_event = msgspec.json.Decoder(Sent).decode
+_as_request = json_decoder(_Asked)
+_as_parts = json_decoder(_Apart)
+_as_event = json_decoder(Sent)
 
 
 def loads(text: bytes, settings: Settings) -> Any:
@@ -199,9 +200,9 @@ def request(body: bytes, settings: Settings) -> Request:
         asked.visitor,
         asked.consent,
         asked.opt_out,
-        asked.withdraw,
         asked.user_data,
         asked.click_ids,
+        asked.withdraw,
         tag or "",
         events,
         sent_at,
@@ -254,10 +255,7 @@ def _read(decode: Callable[[bytes], _Read], text: bytes, settings: Settings) -> 
         text.decode()  # also of the members that the decoder passes over
     if deeper_than(settings.max_depth, text):
         raise ValueError(f"nested deeper than {settings.max_depth}")
-    try:
-        return decode(text)
-    except RecursionError:  # of brackets that nothing closes, which have no depth
-        raise ValueError("it is cut off") from None
+    return decode(text)
 
 
 def _bad_request(message: str) -> Rejected:

@@ -1,7 +1,7 @@
 """Engine: every question about audiences and visitors, answered from live columns or from the archive."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 from collector import clock, health, keys
@@ -184,22 +184,14 @@ class Engine:
         _, (known,) = columns.resolve(tag, [columns.identity(tag, visitor)])
         return known
 
-    def health(self, tag: str) -> dict[str, Any]:
-        """The last week of a tag, as health.report has it."""
-        return health.report(self.client, tag, self.clock(), self._held(tag))
-
-    def lacks(self, tag: str) -> list[Finding]:
-        """The findings of health(), with their values apart."""
-        return health.lacks(self.client, tag, self.clock(), self._held(tag))
-
-    def _held(self, tag: str) -> Content:
-        """What the events of a tag's last week hold, looked at anew now and then."""
+    def health(self, tag: str, tell: Callable[[Finding], dict[str, str]] = health.plain) -> dict[str, Any]:
+        """The last week of a tag, as health.report has it. What its events hold is looked at anew now and then."""
         until, content = self._content.get(tag, (0.0, Content()))
         if (start := time.monotonic()) >= until:
             content = self._archive.content(tag, self.clock())
             end = time.monotonic()
             self._content[tag] = end + (end - start) * SPARED, content
-        return content
+        return health.report(self.client, tag, self.clock(), content, tell)
 
     def traffic(self, tag: str) -> Traffic:
         """What was stored of a tag in the last week, looked at anew now and then."""

@@ -26,8 +26,8 @@ const differ = (a, b) => a && b && a != b && +a !== +b;
  *
  * The same order id or event id is the same conversion at any time. Else a conversion takes one telling from
  * each teller, so that two clicks, each told to three vendors, stay two: that of the very same data, because
- * a library tells itself again what its stub had queued (other data by the same word is another click); or one that came within NEAR, if order, value and
- * currency do not contradict.
+ * a library tells itself again what its stub had queued (other data by the same word is another click); or one
+ * that came within NEAR, if order, value and currency do not contradict.
  */
 export const openConversions = () => {
   /** @type {Conversion[]} */

@@ -1,6 +1,7 @@
 """Tags: the websites; one tag's install, seen as it works: snippet, check, events as they come, and its settings."""
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from starlette.responses import Response
@@ -113,7 +114,7 @@ def _report(engine: Engine, tag: Tag) -> dict[str, Any]:
 
 def _one(visit: Visit, tag: Tag, *, server_key: str = "", error: str = "", status: int = 200) -> Response:
     site, engine = visit.site, visit.site.engine
-    report = engine.health(tag.id)
+    report = engine.health(tag.id, partial(_finding, visit))
     traffic = engine.traffic(tag.id)
     outcome, event, paused = visit.query("outcome"), visit.query("event"), visit.query("paused") == "1"
     seen = feed.latest(engine.client, tag.id)
@@ -134,7 +135,7 @@ def _one(visit: Visit, tag: Tag, *, server_key: str = "", error: str = "", statu
         snippet=site.snippet(tag, False),
         pinned=site.snippet(tag, True),
         report=report,
-        findings=[_finding(visit, each) for each in engine.lacks(tag.id)],
+        findings=report["findings"],
         came=sum(fates.values()),
         latest=seen[0].at / 1000 if seen else None,
         names=sorted({each.event for each in seen if each.event} | ({event} if event else set())),
