@@ -49,7 +49,7 @@ class Pages:
             f'<article class="product"><figure>{picture(product)}</figure><div>'
             f'<p class="kicker"><a href="/shop/{product.category.lower()}">{product.category}</a></p>'
             f'<h1>{product.name}</h1><p class="price">{_money(product.price)}</p><p>{product.text}</p>'
-            f'<button class="button" data-add="{_attribute(product.item())}">Add to cart</button>'
+            f'<button class="button" data-add="{_attribute(product.item())}" disabled>Add to cart</button>'
             '<p class="small">Sent within two days. Back within sixty.</p></div></article>'
             f"<section><h2>Also in {product.category.lower()}</h2>{_grid(others)}</section>",
             _track("viewcontent", data),

@@ -23,6 +23,7 @@ GRANTED = dict.fromkeys(("ad_storage", "ad_user_data", "ad_personalization"), "g
 HEADERS, BODY = 1.0, 1.0  # seconds for each
 MOST = 2_000  # bytes of headers
 SLACK = 2.5  # seconds: looks, uvicorn's own, and a busy machine
+TICK = 0.01  # seconds: uvloop reads its clock once a turn, in milliseconds, so that a limit may end as much early
 HOST = b"host: collect.shop.example\r\n"
 
 
@@ -81,7 +82,7 @@ def test_slow_headers_end_with_408(address: tuple[str, int]) -> None:
     drip = [b"GET /healthz HTTP/1.1\r\n", *[b"x-a: b\r\n"] * 100]
     said, seconds = talk(address, *drip, pause=0.1)
     assert status(said) == 408 and b'"slow_headers"' in said
-    assert HEADERS <= seconds < HEADERS + SLACK
+    assert HEADERS - TICK <= seconds < HEADERS + SLACK
 
 
 def test_the_second_request_of_a_connection_has_no_more_time_than_the_first(address: tuple[str, int]) -> None:
@@ -93,7 +94,7 @@ def test_the_second_request_of_a_connection_has_no_more_time_than_the_first(addr
 
 def test_a_connection_that_never_says_anything_is_closed(address: tuple[str, int]) -> None:
     said, seconds = talk(address)
-    assert said == b"" and HEADERS <= seconds < HEADERS + SLACK
+    assert said == b"" and HEADERS - TICK <= seconds < HEADERS + SLACK
 
 
 def test_an_idle_connection_is_closed(address: tuple[str, int]) -> None:

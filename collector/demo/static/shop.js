@@ -77,7 +77,8 @@ const draw = () => {
   find('[data-empty]').hidden = !!chosen().length;
 };
 
-for (const button of all('[data-add]'))
+for (const button of all('[data-add]')) {
+  button.disabled = false; // a click before this script had come would be lost
   button.onclick = () => {
     const item = JSON.parse(button.dataset.add);
     keep('cart', { ...cart(), [item.product_id]: (cart()[item.product_id] || 0) + 1 });
@@ -86,6 +87,7 @@ for (const button of all('[data-add]'))
     button.textContent = 'In the cart';
     setTimeout(() => (button.textContent = 'Add another'), 1500);
   };
+}
 for (const button of all('[data-remove]'))
   button.onclick = () => {
     const { product_id } = JSON.parse(button.closest('[data-line]').dataset.line);
