@@ -36,5 +36,6 @@ def test_the_committed_tag_is_what_its_sources_build(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # some hundred tests, a good minute on two cores of their own
 def test_the_tags_own_tests_pass_in_node_and_in_a_browser() -> None:
     run("npm", "test")

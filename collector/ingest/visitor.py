@@ -86,8 +86,6 @@ def _hashed(name: str, text: str) -> str:
     if name == "em":
         text = lowered if "@" in lowered.strip("@") else ""  # «undefined» would make strangers one visitor
     elif name == "ph":
-        text = _NOT_A_DIGIT.sub("", text).lstrip("0")
-        text = (
-            text if 7 <= len(text) <= 15 else ""
-        )  # the shortest numbers with a country code; E.164's longest
+        # From the shortest number with a country code to E.164's longest.
+        text = digits if 7 <= len(digits := _NOT_A_DIGIT.sub("", text).lstrip("0")) <= 15 else ""
     return hashlib.sha256(text.encode()).hexdigest() if text else ""
