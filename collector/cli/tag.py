@@ -21,7 +21,11 @@ def create(
     more: Annotated[list[str] | None, typer.Argument(metavar="[URL]...", hidden=True)] = None,
     origin: Annotated[
         list[str] | None,
-        typer.Option("--origin", help="A site that may send events: https://shop.example. Repeatable."),
+        typer.Option(
+            "--origin",
+            help="A site that may send events: https://shop.example, or https://*.shop.example for its subdomains. "
+            "Repeatable.",
+        ),
     ] = None,
     regime: Annotated[
         Regime, typer.Option("--regime", help="What counts without a consent signal.")
