@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,22 +132,29 @@ class File:
         return event
 
     def _rows(self) -> Iterator[tuple[int, list[str] | csv.Error]]:
-        """(number of the line that it begins on, the cells of a row or what is wrong with it)."""
+        """(number of the line that it begins on, the cells of a row or what is wrong with it).
+
+        What is wrong with a row is wrong with its first line: a quote that nothing closes runs on to the next one, or
+        to the file's end, and the lines behind the first are read again as what they are.
+        """
         with (
             self._content() as content,
             io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="") as text,
         ):
-            reader = csv.reader(text, strict=True)
+            again: deque[str] = deque()
             number = 1
             while True:
+                read: list[str] = []  # the lines of this row
                 try:
-                    for row in reader:
+                    for row in csv.reader(_noted(text, again, read), strict=True):
                         yield number, row
-                        number = reader.line_num + 1
+                        number += len(read)
+                        read.clear()
                     return
                 except csv.Error as error:
                     yield number, error
-                    number = reader.line_num + 1
+                    number += 1
+                    again.extendleft(reversed(read[1:]))
 
     def _header(self, row: list[str] | csv.Error) -> list[str]:
         if isinstance(row, csv.Error):
@@ -191,6 +199,13 @@ class File:
 
     def _too_large(self) -> Unreadable:
         return Unreadable("too_large", f"it is over {self._settings.max_event_bytes:,} bytes")
+
+
+def _noted(text: Iterator[str], again: deque[str], read: list[str]) -> Iterator[str]:
+    """The lines of `again`, which it empties, then those of the text, each noted in `read`."""
+    while line := again.popleft() if again else next(text, ""):
+        read.append(line)
+        yield line
 
 
 def _is_text(cells: list[str]) -> bool:

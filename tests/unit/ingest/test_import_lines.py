@@ -74,6 +74,16 @@ def test_malformed_csv_rows_are_named_by_number_and_the_rest_goes_on(tmp_path: P
     assert [number for number, event in found.items() if isinstance(event, Sent)] == [2, 10, 12]
 
 
+@pytest.mark.parametrize("after", ["", '9,"v",e,x\n', "9,v,e,x\n" * 20_000])
+def test_a_quote_that_nothing_closes_takes_no_other_row_with_it(after: str, tmp_path: Path) -> None:
+    rows = f'1,v,e,"a\n2,v,e,b\n3,v,e,"two\nlines"\n5,v,"e,c\n6,v,e,d\n{after}'
+    found = lines(tmp_path / "a.csv", f"{HEADER},k\n{rows}")
+    assert [number for number, event in found.items() if event == "bad_event"] == [2, 6]
+    good = {number: event.data["k"] for number, event in found.items() if isinstance(event, Sent)}
+    assert list(good.items())[:3] == [(3, "b"), (4, "two\nlines"), (7, "d")]
+    assert len(good) == 3 + after.count("\n")
+
+
 def test_a_row_that_is_no_utf_8_says_how_to_save_it(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(f"{HEADER}\n1,v,".encode() + b"\xff\n")
     (line,) = File(tmp_path / "a.csv", Settings()).lines()
