@@ -192,6 +192,11 @@ def _text(value: str) -> Scalar:
     return normal_number(float(value))
 
 
+def plain_number(text: str) -> float | None:
+    """The double nearest to plain decimal text, None for other text: for times, whose last digits are microseconds'."""
+    return float(text) if PLAIN.fullmatch(text) else None
+
+
 # The same products, currencies and countries come again and again: a look-up takes a tenth of the time.
 SHORT = 64  # characters; longer ones are rare and would fill memory
 known_text = lru_cache(maxsize=16_384)(_text)

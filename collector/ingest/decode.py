@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.types import Receive
 
-from collector.event import decode_json, encode, json_decoder, scalar
+from collector.event import decode_json, encode, json_decoder, plain_number, scalar
 from collector.ingest.answer import Rejected
 from collector.ingest.caller import Caller
 from collector.ingest.patience import Patience
@@ -186,7 +186,7 @@ def request(body: bytes, settings: Settings) -> Request:
     elif type(events) is not list:
         raise _bad_request("events is no list.")
     if sent_at is not None:
-        sent_at = scalar(sent_at)
+        sent_at = plain_number(sent_at) if type(sent_at) is str else scalar(sent_at)
         if type(sent_at) is not int and type(sent_at) is not float:
             raise _bad_request("sent_at is no number of Unix milliseconds.")
     if len(events) > settings.max_events:

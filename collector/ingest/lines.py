@@ -16,7 +16,7 @@ from msgspec.structs import astuple
 
 from collector import clock
 from collector.consent import word
-from collector.event import scalar
+from collector.event import plain_number
 from collector.ingest import decode, normalise
 from collector.ingest.wire import Sent
 from collector.settings import BadSetup, Settings
@@ -250,8 +250,8 @@ def instant(text: str) -> str | int | float | None:
         return int(text[:20])  # as much as tells that it is no time
     if not text:
         return None
-    number = scalar(text)
-    if not isinstance(number, str):
+    number = plain_number(text)
+    if number is not None:
         return number
     try:
         return clock.parse_iso(text)

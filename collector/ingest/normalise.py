@@ -15,6 +15,7 @@ from collector.event import (
     canonical_name,
     encode,
     known_text,
+    plain_number,
     scalar,
 )
 from collector.ingest import urls
@@ -122,7 +123,7 @@ class Normaliser:
                 raise Refused("bad_time")
             return self._receipt
         if type(given) is str:
-            given = scalar(given)  # pages send numbers as text
+            given = plain_number(given)  # pages send numbers as text
         if (type(given) is not int and type(given) is not float) or not 0 <= given < MILLISECONDS:
             raise Refused("bad_time")
         corrected = floor(given + self._shift)

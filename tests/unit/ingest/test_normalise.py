@@ -126,6 +126,7 @@ SEVEN_DAYS, DAY = 604_800, 86_400
         ("web", 10**300, "bad_time"),
         ("web", "1763750000000", "bad_time"),
         ("web", str(NOW), int(NOW)),
+        ("web", f"{NOW:.7f}", int(NOW)),  # as Python writes its clock
         ("web", "yesterday", "bad_time"),
         ("web", True, "bad_time"),
         ("web", [], "bad_time"),
