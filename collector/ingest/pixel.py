@@ -17,6 +17,7 @@ OPT_OUT = "opt_out_type"
 INIT = "init"  # what the Pinterest tag calls the base code's image, which many pages send without a name
 _FIELDS = 500  # parameters of one query string
 _brackets = re.compile(r"\[([^\[\]]*)\]").findall
+_place = re.compile(r"[0-9]{1,4}", re.ASCII).fullmatch  # of a list's member: there are no more than _FIELDS
 _ESCAPED = re.compile(r"\s*%(?:25)*7B", re.IGNORECASE)  # «{», percent-encoded once more than it should be
 # A key and its plain value, in whatever quotes: what is left of JSON that was cut off or written by hand. RE2, since
 # Python's own engine takes the square of a hostile text's length.
@@ -137,10 +138,10 @@ def _put(into: dict[str, Any], path: list[str], value: str) -> None:
 
 
 def _lists(value: Any) -> Any:
-    """Bracket form has no lists: an object whose keys are all numbers is one."""
+    """Bracket form has no lists: an object whose keys are all places is one."""
     if not isinstance(value, dict):
         return value
     inner = {key: _lists(each) for key, each in value.items()}
-    if inner and all(key.isdecimal() for key in inner):
+    if inner and all(map(_place, inner)):
         return [inner[key] for key in sorted(inner, key=int)]
     return inner

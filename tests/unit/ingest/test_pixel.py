@@ -61,6 +61,8 @@ def test_the_base_code_s_image_has_no_event_and_is_an_init() -> None:
             "ed[value]=10&ed[line_items][0][product_id]=42&ed[line_items][1][product_id]=43",
             {"value": "10", "line_items": [{"product_id": "42"}, {"product_id": "43"}]},
         ),
+        ("ed[a][007]=1&ed[a][8]=2", {"a": ["1", "2"]}),
+        (f"ed[a][{'9' * 5000}]=1", {"a": {"9" * 5000: "1"}}),  # more digits than Python takes for a number
         ("ed%5Bvalue%5D=10&ed%5Bcurrency%5D=EUR", {"value": "10", "currency": "EUR"}),
         ("amp;ed[value]=10&amp;ed[currency]=EUR", {"value": "10", "currency": "EUR"}),
         (f"ed={quote(quote(json.dumps(ORDER)))}", ORDER),
