@@ -110,6 +110,13 @@ def test_another_tag_s_erasures_are_not_shown_and_a_wrong_word_is_refused(office
     assert refused.status_code == 422 and refused.json()["error"]["message"].startswith("now: ")
 
 
+def test_nobody_is_neither_shown_nor_erased(office: Office) -> None:
+    for method in ("GET", "DELETE"):
+        refused = office.api.request(method, "/v1/visitors/", params={"tag": office.tag})
+        assert refused.status_code == 422 and refused.json()["error"]["message"] == "visitor: is empty."
+    assert office.ask("/v1/erasures") == {"items": []}
+
+
 def test_the_doctor_fails_an_installation_that_owes_a_proof_for_a_day(
     settings: Settings, redis: connections.Redis
 ) -> None:
