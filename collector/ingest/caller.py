@@ -1,7 +1,7 @@
 """Caller: what a request's headers say, read once."""
 
+import re
 from functools import lru_cache
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
@@ -11,6 +11,9 @@ from collector.ingest import bots
 from collector.ingest.exchange import EXTENSION, Exchange
 
 COOKIE = "_collector_id"
+# The first that is an id, as the tag has it. No parser of cookies: the site's other ones, which come along, often break
+# the standard (JSON, bare words, spaces), and one of them would hide the id.
+_own_id = re.compile(rf"(?:^|;)[ \t]*{COOKIE}=({BROWSER_ID.pattern})[ \t]*(?:;|$)", re.ASCII).search
 
 
 class Caller:
@@ -43,14 +46,8 @@ class Caller:
     @property
     def cookie(self) -> str:
         """The visitor id that the browser keeps for this site, "" when there is none to believe."""
-        text = self.header(b"cookie")
-        if COOKIE not in text:
-            return ""
-        try:
-            morsel = SimpleCookie(text).get(COOKIE)
-        except CookieError:
-            return ""
-        return morsel.value if morsel is not None and BROWSER_ID.fullmatch(morsel.value) else ""
+        found = _own_id(self.header(b"cookie"))
+        return found[1] if found else ""
 
     @property
     def user_agent(self) -> str:

@@ -10,7 +10,7 @@ VISITOR = "0" * 32
 
 def caller(origin: str, host: str, **headers: str) -> Caller:
     named = {"origin": origin, "host": host, **headers}
-    raw = [(name.encode(), value.encode()) for name, value in named.items() if value]
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in named.items() if value]
     return Caller({"method": "POST", "path": "/", "scheme": "http", "query_string": b"", "headers": raw})
 
 
@@ -45,7 +45,11 @@ def test_the_domain_of_the_id(origin: str, host: str, domain: str | None) -> Non
     [
         (f"_collector_id={VISITOR}", VISITOR),
         (f"a=1; _collector_id={VISITOR}; b=2", VISITOR),
+        *((f"{other}; _collector_id={VISITOR}", VISITOR) for other in ('a={"b":1}', "a=b c", "bare", "a=\xe9", "")),
+        *((f"_collector_id={VISITOR};{other}", VISITOR) for other in ("a=b c", "bare")),
+        (f"_collector_id=; _collector_id={VISITOR}; _collector_id={'1' * 32}", VISITOR),
         (f"x_collector_id={VISITOR}", ""),
+        (f"a=1 _collector_id={VISITOR}", ""),
         ("_collector_id=short", ""),
         (f"_collector_id={'A' * 32}", ""),
         ("", ""),
