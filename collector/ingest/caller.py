@@ -63,4 +63,7 @@ class Caller:
 
 @lru_cache(maxsize=1024)
 def _hostname(host: str) -> str:
-    return urlsplit("//" + host).hostname or ""
+    try:
+        return urlsplit("//" + host).hostname or ""
+    except ValueError:  # a bracket that nothing closes, or no address in it
+        return ""

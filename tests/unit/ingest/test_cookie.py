@@ -28,6 +28,7 @@ def caller(origin: str, host: str, **headers: str) -> Caller:
         ("https://shop.example", "collector.test", None),
         ("http://10.0.0.1", "10.9.0.1", None),
         ("http://[::1]:3000", "[::1]:8000", ""),
+        ("https://shop.example", "[shop.example", None),
     ],
 )
 def test_the_domain_of_the_id(origin: str, host: str, domain: str | None) -> None:
