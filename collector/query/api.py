@@ -27,6 +27,7 @@ from collector.tags import ApiKey, Role
 PAGE = 100  # audiences in one listing
 MOST = 1_000
 MOST_OVERLAP = 50
+DIGITS = 18  # of a whole number in a query: Python reads no thousands of them
 MOST_BODY = 1 << 20  # bytes of a request
 LONGEST_NAME = 200
 
@@ -76,7 +77,7 @@ class Asked(NamedTuple):
         text = self.query(name)
         if text is None:
             return default
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:18]) <= most:
+        if not text.isascii() or not text.isdigit() or len(text) > DIGITS or not 1 <= int(text) <= most:
             raise BadQuestion(name, f"must be a whole number from 1 to {most}.")
         return int(text)
 
