@@ -11,8 +11,8 @@ _SENSITIVE_NAME = re.compile(
     e-?mail | .*[_.-]e-?mail | e-?mail[_.-].* | mail | em
     | phone | .*[_.-]phone | tel | mobile
     | .*token | auth | .*[_.-]auth | authorization
-    | pass | passwd | password | pwd
-    | .*secret | api[_.-]?key | signature | sig | jwt | otp
+    | pass | .*passwd | .*password | .*pwd
+    | .*secret | (?: .*[_.-] )? api[_.-]?key | signature | sig | jwt | otp
     | session | sess | session[_.-]?id | jsessionid | phpsessid | sid
     """
 )
@@ -58,7 +58,8 @@ def _sensitive(pair: str) -> bool:
 
 
 def _named(name: str) -> bool:
-    return bool(_SENSITIVE_NAME.fullmatch(unquote_plus(name).lower()))
+    plain = unquote_plus(name).lower().replace("[", ".").replace("]", "").rstrip(".")  # user[email], email[]
+    return bool(_SENSITIVE_NAME.fullmatch(plain))
 
 
 def _origin(url: str) -> str:

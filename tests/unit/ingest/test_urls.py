@@ -58,6 +58,12 @@ def test_no_address_gets_through_wherever_it_stands(
         "auth",
         "password",
         "pwd",
+        "new_password",
+        "user[password]",
+        "customer%5Bemail%5D",
+        "email[]",
+        "reset_token[]",
+        "x-api-key",
         "client_secret",
         "api_key",
         "apikey",
@@ -75,7 +81,7 @@ def test_a_sensitive_parameter_goes_by_its_name(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["emails_sent_to", "author", "passage", "signal", "design", "telescope", "sessions", "mobilephones"],
+    ["emails_sent_to", "author", "passage", "signal", "design", "telescope", "sessions", "mobilephones", "a[color]"],
 )
 def test_a_name_that_only_looks_like_one_stays(name: str) -> None:
     assert urls.clean(f"https://shop.example/?{name}=x") == f"https://shop.example/?{name}=x"
