@@ -292,7 +292,7 @@ def _gpp(words: Mapping[str, object], regime: Regime, now: float, vendor: int) -
         elif section is not None:
             votes.append(_choice("gpp", section, now, vendor))
         elif id_ == gpp.TCF_EU:
-            if not words.get("tcf"):
+            if not words.get("tcf") or flag(words.get("gdpr")) == "no":  # which has it ignored
                 votes.append(_Vote("drop", "gpp", "consent_missing"))
         elif not silent:
             votes += _malformed("gpp", regime)
