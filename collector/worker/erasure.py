@@ -5,6 +5,8 @@ partition by partition: archive rows, replaced and orphaned files, stream nodes.
 file serves all that were swept before it.
 """
 
+from typing import Any
+
 from redis.exceptions import ResponseError
 
 from collector import clock, connections, keys, log, metrics
@@ -41,18 +43,21 @@ class Rewrite:
         self._settings = settings
         self._clock = now
         self._serves: dict[int, list[Pending]] = {}  # what the running rewrite will have proven
+        self._starts: list[str] = []  # the servers' run ids when it began
         self._again = 0.0  # not before this second, after one that failed
 
     def step(self) -> None:
         """Begin a rewrite when one is due, or see to the one that runs. Returns at once."""
         # A replica keeps a file of its own. All begin theirs before one is proven, and each is waited for.
-        states = [server.info("persistence") for server in connections.servers(self._client)]
+        states = [server.info("server", "persistence") for server in connections.servers(self._client)]
         if any(
             state.get("aof_rewrite_in_progress") or state.get("aof_rewrite_scheduled") for state in states
         ):
             return  # ours, or one from before the last sweep
         if self._serves:
-            if any(
+            if _starts(states) != self._starts:
+                self._serves = {}  # a server that started anew knows of no rewrite, and says that the last went well
+            elif any(
                 state.get("aof_enabled") and state.get("aof_last_bgrewrite_status") != "ok"
                 for state in states
             ):
@@ -64,7 +69,7 @@ class Rewrite:
         metrics.ERASURES.set(sum(map(len, found.values())))
         swept = {number: [each for each in some if each.swept] for number, some in found.items()}
         if self._clock() >= self._again and self._due([each for some in swept.values() for each in some]):
-            self._begin(swept)
+            self._begin(swept, _starts(states))
 
     def _due(self, swept: list[Pending]) -> bool:
         if not swept:
@@ -73,7 +78,7 @@ class Rewrite:
         oldest = min(each.asked for each in swept)
         return oldest <= at_once or oldest <= self._clock() - self._settings.erasure_seconds
 
-    def _begin(self, swept: dict[int, list[Pending]]) -> None:
+    def _begin(self, swept: dict[int, list[Pending]], starts: list[str]) -> None:
         try:
             if not self._level():
                 return
@@ -84,7 +89,7 @@ class Rewrite:
         except ResponseError as error:
             self._fail(str(error))
             return
-        self._serves = {number: some for number, some in swept.items() if some}
+        self._serves, self._starts = {number: some for number, some in swept.items() if some}, starts
 
     def _level(self) -> bool:
         """Whether a cluster's replicas have what was swept: only then a rewrite frees their files of it."""
@@ -114,6 +119,11 @@ class Rewrite:
         )
         self._serves = {}
         self._again = self._clock() + 60
+
+
+def _starts(states: list[dict[str, Any]]) -> list[str]:
+    """Each server's id of this run of it; "" where it is hidden."""
+    return sorted(str(state.get("run_id", "")) for state in states)
 
 
 def _record(partition: int, each: Pending, now: float) -> Erasure:

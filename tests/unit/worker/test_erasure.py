@@ -1,15 +1,17 @@
 """Erasure: what is swept, what waits, and what a proof is given for."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from collector import keys
+from collector import connections, keys
 from collector.archive.proof import find
-from collector.connections import Redis
-from collector.settings import Settings
+from collector.connections import Redis, Unavailable
+from collector.embedded import Embedded, Server
+from collector.settings import Settings, load
 from collector.stream import pending
 from collector.stream.pending import Pending
 from collector.worker.erasure import Rewrite, sweep
@@ -208,3 +210,33 @@ def test_a_request_spares_the_wait_and_what_came_back_meanwhile_gets_no_proof(
     (left,) = waiting(parts)
     assert left.mark == keys.visitor_mark(parts.installation.secret, TAG, "bert") and not left.swept
     assert Path(parts.settings.archive / "proof").exists()
+
+
+def test_a_server_that_died_in_the_middle_of_a_rewrite_proves_nothing(
+    server_binary: Server, tmp_path: Path
+) -> None:
+    """It says afterwards that its last rewrite went well: it knows of none."""
+    settings = load(data_dir=tmp_path)
+    with Embedded(settings, server_binary) as server, connections.open_redis(settings) as client:
+        parts = Parts(client, settings)
+        rewrite = Rewrite(client, parts.installation, parts.settings, parts.clock)
+        parts.send(happened("anna", age=10))
+        parts.apply()
+        parts.flush()
+        forget(parts, "anna")
+        assert swept(parts)
+        client.set(keys.ERASE_NOW, NOW)
+        client.config_set("rdb-key-save-delay", 100_000)  # µs a key: a rewrite that takes a second
+        rewrite.step()
+        assert client.info("persistence")["aof_rewrite_in_progress"]
+        os.kill(server.pid, signal.SIGKILL)
+        while server.running:
+            time.sleep(0.01)
+        with pytest.raises(Unavailable):
+            rewrite.step()
+        server.launch()
+        rewrite.step()
+        assert len(waiting(parts)) == 1
+        assert find(parts.settings.archive, TAG, "erasure") == []
+        rewrite_until_idle(parts, rewrite)
+        assert waiting(parts) == []
