@@ -19,8 +19,10 @@ from redis.retry import Retry
 from collector import connections
 from collector.embedded import Server
 from collector.settings import load
+from collector.worker.chores import TABLE, Duty
 from tests.conftest import Start
 from tests.docker.redis import ROLES, DeployedRedis
+from tests.unit.parts import NOW, TAG, Parts
 
 ORIGIN = "https://shop.example"
 KEY = "the-admin-key-of-this-test"
@@ -117,6 +119,24 @@ def test_who_has_no_user_gets_nothing(deployed: DeployedRedis) -> None:
             stranger.ping()
 
 
+def test_a_worker_may_do_every_chore(deployed: DeployedRedis, tmp_path: Path) -> None:
+    deployed.operator.flushall()
+    deployed.operator.acl_log_reset()
+    parts = Parts(deployed.operator, load(redis_url=deployed.url("admin"), data_dir=tmp_path), partitions=16)
+    gone = parts.registry.create(TAG, "an audience", "", {"event": "addtocart"})
+    parts.registry.edit(gone, name="another", description=None, rule=None)
+    parts.registry.delete(gone)
+    parts.columns().forget(TAG, "anna", "tombstone", NOW)
+    parts.now += DAY  # past the grace of a deletion, and the wait of an erasure
+    with deployed.client("worker") as client:
+        duty = Duty(client, parts.installation, 0, parts.settings, parts.clock)
+        for chore in TABLE:
+            chore.do(duty)
+    refusals: Any = deployed.operator.acl_log()
+    assert [(line["reason"], line["object"]) for line in refusals] == []
+    assert deployed.operator.keys("{c}:deleted") + deployed.operator.keys("{c}:edits:*") == []
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_role_can_do_its_work_and_meets_no_refusal(
@@ -152,7 +172,7 @@ def test_every_role_can_do_its_work_and_meets_no_refusal(
     run("audience", "export", audience)
     run("key", "create", "--role", "marketer")
     run("subject", visitor, "--tag", tag)
-    run("forget", visitor, "--tag", tag)
+    run("forget", visitor, "--tag", tag, "--now")  # waits for the proof
     _eventually(lambda: run("audience", "size", audience).startswith("2 visitors"))
     httpx.delete(f"{both.url}/v1/visitors/v1", params={"tag": tag}, headers=_bearer()).raise_for_status()
     _eventually(lambda: run("audience", "size", audience).startswith("1 visitor,"))
