@@ -44,12 +44,12 @@ class Writer:
 
     def due(self) -> bool:
         """Whether enough events wait, or one waits for too long, or somebody asked for a flush."""
-        archived, wanted = self._client.hmget(keys.state(self._partition), ["archived", "flush_to"])
-        archived = (archived or b"0-0").decode()
+        state = self._client.hmget(keys.state(self._partition), ["archived", "flush_to", "cursor"])
+        archived, wanted, cursor = ((each or b"0-0").decode() for each in state)
         oldest = read.after(self._client, self._partition, archived, 1)
-        if not oldest:
-            return False
-        if wanted and read.parse(wanted) > read.parse(archived):
+        if not oldest:  # the last ones were dead letters that somebody dropped: nothing need wait for the next event
+            return read.parse(cursor) > read.parse(archived)
+        if read.parse(wanted) > read.parse(archived):
             return True
         age = self._clock() - read.parse(oldest[0].id)[0] / 1000
         if age >= self._settings.flush_seconds:
@@ -77,10 +77,11 @@ class Writer:
             if page.lineage != lineage:
                 return 0  # a failover came between: all is looked at anew
             if not page:
+                reached = max(reached, (cursor or b"0-0").decode(), key=read.parse)
                 break
             entries += page
             reached = page[-1].id.decode()
-        if not entries:
+        if reached == archived:
             return 0
         wanted = [entry for entry in entries if entry.id not in left_out]
         tables = parse.tables(wanted, partial(keys.visitor_mark, self._secret))

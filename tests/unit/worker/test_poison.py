@@ -206,3 +206,22 @@ def test_a_server_that_takes_no_scripts_is_not_the_events_fault(redis: Redis, se
         redis.config_set("min-replicas-to-write", 0)
     assert dead.count(redis, parts.installation) == 0
     assert poison.apply(partition, waiting) == 1
+
+
+def test_what_is_dropped_is_in_no_past_either_and_nothing_waits_for_it(
+    redis: Redis, settings: Settings, fails: Callable[[int], list[int]]
+) -> None:
+    parts = Parts(redis, settings)
+    fails(10**9)
+    parts.send(happened("bert"), happened("anna", url=POISON))
+    apply(parts)
+    (letter,) = dead.letters(redis, 0)
+    assert dead.drop(redis, letter)
+    assert not dead.drop(redis, letter)
+    audience = parts.registry.create(TAG, "", "", {"event": "addtocart"})
+    while parts.writer().due():
+        parts.flush()
+    parts.fill()
+    assert [standing.status for standing in parts.registry.standings([audience])] == ["READY"]
+    assert parts.archive.members(TAG, audience.parsed(), at=NOW) == ["bert"]
+    assert size(parts, audience.id) == 1
