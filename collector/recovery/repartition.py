@@ -22,7 +22,7 @@ from collector.archive.write import SMALL, without
 from collector.event import spread
 from collector.recovery.remake import Draft, Tail
 from collector.recovery.snapshot import Holding, Share, put_marks
-from collector.stream import read
+from collector.stream import dead, read
 from collector.stream.partitions import Installation
 
 BATCH = 200_000  # rows in memory at a time, about 100 MB
@@ -44,7 +44,11 @@ def repartition(draft: Draft, partitions: int, archive: Path) -> Draft:
     for old, given in enumerate(draft.shares):
         for number in places(old, before, partitions):
             _add_marks(shares[number], given)
-        shares[old % partitions].dead |= given.dead
+        for field, letter in given.dead.items():
+            # Later ones are in the tail, and are tried again.
+            if read.parse(field.partition(b":")[2]) <= read.parse(given.archived):
+                place = _place(dead.unpack(letter).payload, old, partitions)
+                shares[place].dead[field] = letter
         shares[old % partitions].pending |= given.pending
     leaves = _leaves(draft.shares)
     for share in shares:
@@ -178,6 +182,12 @@ class _Output:
         return File(name, self.rows, size, first, last, *times, checksum(path))
 
 
+def _place(payload: bytes, old: int, partitions: int) -> int:
+    """Where an event goes: to its visitor, or wherever when it names none."""
+    named = dead.whose(payload)
+    return (spread(*named) if named else old) % partitions
+
+
 def _entries(draft: Draft, shares: Sequence[Share]) -> list[list[read.Entry]]:
     """The tails, by new partition, in order of their ids; ids grow on where two partitions' meet."""
     count = len(shares)
@@ -185,9 +195,7 @@ def _entries(draft: Draft, shares: Sequence[Share]) -> list[list[read.Entry]]:
     for old, tail in enumerate(draft.tails):
         for page in tail():
             for entry in page:
-                event = read.decode(entry)
-                number = spread(event.tag, event.visitor) % count if event else old % count
-                found[number].append(entry)
+                found[_place(entry.payload, old, count)].append(entry)
     for number, entries in enumerate(found):
         last = read.parse(shares[number].archived)
         for place, entry in enumerate(sorted(entries, key=lambda entry: read.parse(entry.id))):

@@ -58,17 +58,23 @@ return 1
 """)
 
 pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(Letter).decode
-_whose = msgspec.json.Decoder(_Whose).decode
+unpack = msgspec.msgpack.Decoder(Letter).decode
+_read = msgspec.json.Decoder(_Whose).decode
+
+
+def whose(payload: bytes) -> tuple[str, str] | None:
+    """The tag and the visitor of an event that may be unreadable otherwise; None when it names none."""
+    try:
+        found = _read(payload)
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+    return found.tag, found.visitor
 
 
 def field(installation: Installation, entry: Entry) -> str:
     """The field that an entry's letter lies in."""
-    try:
-        whose = _whose(entry.payload)
-        mark = keys.visitor_mark(installation.secret, whose.tag, whose.visitor)
-    except (msgspec.DecodeError, UnicodeError):
-        mark = 0
+    named = whose(entry.payload)
+    mark = keys.visitor_mark(installation.secret, *named) if named else 0
     return f"{mark}:{entry.id.decode()}"
 
 
@@ -92,7 +98,7 @@ def letters(client: Redis, partition: int) -> Iterator[Dead]:
     """A partition's letters, the oldest first."""
     found = {name.decode(): value for name, value in client.hgetall(keys.dead(partition)).items()}
     for name in sorted(found, key=lambda name: read.parse(name.partition(":")[2])):
-        yield Dead(partition, name, _unpack(found[name]))
+        yield Dead(partition, name, unpack(found[name]))
 
 
 def count(client: Redis, installation: Installation) -> int:

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from collector import connections, keys
+from collector import connections, event, keys
 from collector.connections import Redis
 from collector.recovery import snapshot
 from collector.recovery.rebuild import rebuild
 from collector.recovery.remake import Databases
 from collector.recovery.repartition import places
 from collector.settings import BadSetup, Settings
-from collector.stream import ids
+from collector.stream import dead, ids, read
 from tests.unit.parts import GPC, LIMITED, OTHER_TAG, TAG, WITHDRAWN, Parts, happened
 
 RULES: list[dict[str, Any]] = [
@@ -190,6 +190,39 @@ def test_an_import_under_way_is_finished_first(redis: Redis, settings: Settings)
     with pytest.raises(BadSetup, match=f"import for tag {TAG} is not finished"):
         rebuild(parts.settings, 4, parts.clock, told=print)
     rebuild(parts.settings, 2, parts.clock, told=print)
+
+
+@pytest.mark.parametrize("after", [2, 3])
+@pytest.mark.parametrize("archived", [True, False])
+def test_a_dead_letter_goes_with_its_visitor_and_counts_once_when_it_is_tried_again(
+    redis: Redis, settings: Settings, after: int, archived: bool
+) -> None:
+    parts = Parts(redis, settings, partitions=2)
+    audience = parts.registry.create(TAG, "", "", {"event": "addtocart", "min_count": 1})
+    visitors = [f"v{n}" for n in range(12)]
+    parts.send(*map(happened, visitors))
+    for number in range(2):
+        parts.partition(number).apply(read.after(redis, number, "0-0", 100), failed="KeyError")
+    if archived:
+        parts.flush()
+    else:  # one is further than the other: the new cursor passes letters that are in a tail as well
+        parts.send(*(happened(f"w{n}", "pagevisit") for n in range(20)))
+        partition = parts.partition(0)
+        partition.apply(read.after(redis, 0, partition.cursor, 100))
+        while parts.writer(0).flush():
+            pass
+    rebuild(parts.settings, after, parts.clock, told=print)
+    again = reopened(parts, after)
+    letters = [each for number in range(after) for each in dead.letters(redis, number)]
+    for each in letters:
+        visitor = event.decode_streamed(each.letter.payload).visitor
+        assert each.partition == again.installation.partition(TAG, visitor)
+    assert all(dead.retry(redis, each) for each in letters)
+    again.work()
+    question = audience.question(again.now)
+    members = [who for _, run in again.sizes.members(TAG, question) for who in run]
+    assert sorted(members) == sorted(visitors)
+    assert [len(again.archive.events(TAG, who)) for who in visitors] == [1] * len(visitors)
 
 
 @pytest.mark.parametrize(("before", "after"), [(16, 32), (32, 16), (6, 4), (5, 7), (1, 9)])
