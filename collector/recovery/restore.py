@@ -13,6 +13,7 @@ from collector.clock import Clock
 from collector.recovery import backup
 from collector.recovery.rebuild import check_alone
 from collector.recovery.remake import Busy, Databases, Draft, remake
+from collector.recovery.snapshot import Holding
 from collector.settings import BadSetup, Settings
 
 MARGIN = 3_600  # seconds before the backup from which erasures are done again: clocks differ, and again is harmless
@@ -116,12 +117,19 @@ def _erasures(archive: Path, since: float) -> Iterator[tuple[str, int, int]]:
 
 
 def _erase(draft: Draft, tag: str, mark: int, until: int) -> None:
-    """Put a tombstone wherever the visitor may be: the proof may be of another number of partitions."""
+    """Put a tombstone wherever the visitor may be: the proof may be of another number of partitions.
+
+    Dead letters go, as in audience/forget.lua. A share may know a tag by its stream's tail alone.
+    """
     for share in draft.shares:
-        if (holding := share.tags.get(tag)) and until > holding.tombs.get(mark, -1):
+        holding = share.tags.setdefault(tag, Holding({}, {}, {}, [], []))
+        if until > holding.tombs.get(mark, -1):
             holding.tombs[mark] = until
             holding.erasing.append(mark)
             share.erasures += 1
+            share.dead = {
+                field: letter for field, letter in share.dead.items() if field.partition(b":")[0] != b"%d" % mark
+            }
 
 
 def _keep_key(folder: Path, label: backup.Label, settings: Settings) -> None:

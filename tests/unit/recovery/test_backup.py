@@ -19,8 +19,8 @@ from collector.keys import visitor_mark, visitor_name
 from collector.recovery import backup, snapshot
 from collector.recovery.restore import check, restore
 from collector.settings import BadSetup, Settings
-from collector.stream import read
-from tests.unit.parts import TAG, WITHDRAWN, Parts, happened
+from collector.stream import dead, read
+from tests.unit.parts import NOW, TAG, WITHDRAWN, Parts, happened
 from tests.unit.recovery.test_rebuild import answers, shop
 
 
@@ -243,6 +243,27 @@ def test_who_was_erased_since_stays_so(
     for file in empty.archive.glob(f"p[0-9]*/{TAG}/*.parquet"):
         assert "v4" not in pq.read_table(file, columns=["visitor"])["visitor"].to_pylist()
     assert again.archive.events(TAG, "v4") == []
+
+
+def test_no_dead_letter_nor_waiting_event_of_who_was_erased_since_comes_back(
+    redis: Redis, settings: Settings, empty: Settings, tmp_path: Path
+) -> None:
+    parts = Parts(redis, settings, partitions=2)
+    parts.send(happened("anna"), happened("bert"))
+    for number in range(2):
+        if entries := read.after(redis, number, "0-0", 10):
+            parts.partition(number).apply(entries, failed="KeyError")
+    parts.flush()
+    parts.send(happened("anna"), happened("carl"))  # the first of the tag to be applied
+    folder = taken(parts, tmp_path / "backup")
+    mark = visitor_mark(parts.installation.secret, TAG, "anna")
+    at = iso(parts.now + 60)
+    Proofs(tmp_path / "lost", 0).append(TAG, "erasure", [Erasure("r1", visitor_name(mark), at, at, at)], NOW)
+    again = restored(parts, folder, empty, tmp_path / "lost")
+    kept = [each.letter.payload for number in range(2) for each in dead.letters(again.client, number)]
+    assert len(kept) == 1 and b"bert" in kept[0]
+    again.now += 120
+    assert again.members({"event": "addtocart"}) == ["carl"]
 
 
 @pytest.mark.parametrize("wrong", ["missing", "no-archive"])
