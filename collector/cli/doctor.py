@@ -234,7 +234,7 @@ def _erasures(client: connections.Redis, installation: Installation) -> Finding:
     late = sum(at < clock.system() - clock.DAY for at in asked)
     if late:
         told = f"{late:,} of {len(asked):,} pending ones were asked for more than a day ago"
-        mend = "see that a worker runs, and that its user may call BGREWRITEAOF, INFO and SLOWLOG."
+        mend = "see that a worker runs, and that its user may call BGREWRITEAOF, INFO, SLOWLOG and COMMANDLOG."
         return Finding("erasures", "fail", told, mend)
     return Finding("erasures", "ok", f"{len(asked):,} wait for their proof" if asked else "all are proven")
 

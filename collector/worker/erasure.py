@@ -19,6 +19,7 @@ from collector.stream import pending
 from collector.stream.partitions import Installation
 from collector.stream.pending import Pending
 
+LARGE = ("large-request", "large-reply")  # logs of Valkey ≥ 8.1, from a megabyte by default
 LEVEL_MS = 1_000  # for which a replica is waited for before the rewrite is put off to the next step
 
 logger = log.get("erasure")
@@ -83,9 +84,9 @@ class Rewrite:
             if not self._level():
                 return
             for server in connections.servers(self._client):
+                _clear_logs(server)  # first: where that is refused nothing is proven, and no rewrite is worth its while
                 if server.info("persistence").get("aof_enabled"):
                     server.bgrewriteaof()
-                server.slowlog_reset()  # it quotes commands, and so visitors' ids
         except ResponseError as error:
             self._fail(str(error))
             return
@@ -115,10 +116,23 @@ class Rewrite:
     def _fail(self, why: str) -> None:
         # The rows are gone; what cannot be proven stays pending, where doctor and the API show it.
         logger.warning(
-            "append_only_file_not_rewritten", error=why, mend="let this user call BGREWRITEAOF and SLOWLOG"
+            "append_only_file_not_rewritten",
+            error=why,
+            mend="let this user call BGREWRITEAOF, SLOWLOG and, on Valkey ≥ 8.1, COMMANDLOG",
         )
         self._serves = {}
         self._again = self._clock() + 60
+
+
+def _clear_logs(server: Redis) -> None:
+    """Empty the logs that quote commands, and so visitors' ids: the slow log, and Valkey's of large ones."""
+    server.slowlog_reset()
+    for kind in LARGE:
+        try:
+            server.execute_command("COMMANDLOG", "RESET", kind)
+        except ResponseError as error:
+            if "unknown command" not in str(error):
+                raise
 
 
 def _starts(states: list[dict[str, Any]]) -> list[str]:

@@ -14,7 +14,7 @@ from collector.embedded import Embedded, Server
 from collector.settings import Settings, load
 from collector.stream import pending
 from collector.stream.pending import Pending
-from collector.worker.erasure import Rewrite, sweep
+from collector.worker.erasure import LARGE, Rewrite, sweep
 from tests.unit.parts import NOW, TAG, Parts, happened
 
 LATE = 60  # seconds after which no file counts as young
@@ -210,6 +210,37 @@ def test_a_request_spares_the_wait_and_what_came_back_meanwhile_gets_no_proof(
     (left,) = waiting(parts)
     assert left.mark == keys.visitor_mark(parts.installation.secret, TAG, "bert") and not left.swept
     assert Path(parts.settings.archive / "proof").exists()
+
+
+def logs(client: Redis) -> dict[str, str]:
+    """What the server's own logs quote."""
+    asked = {"slow": ["SLOWLOG", "GET", "-1"]}
+    if client.config_get("commandlog-*"):
+        asked |= {kind: ["COMMANDLOG", "GET", "-1", kind] for kind in LARGE}
+    return {kind: repr(client.execute_command(*words)) for kind, words in asked.items()}
+
+
+def test_no_log_of_the_server_quotes_the_erased(parts: Parts, redis: Redis) -> None:
+    limits = {
+        **redis.config_get("slowlog-log-slower-than"),
+        **redis.config_get("commandlog-request-larger-than"),
+    }
+    for name in limits:
+        redis.config_set(name, 0)
+    parts.send(happened("anna", age=5))
+    for name in limits:
+        redis.config_set(name, -1)
+    assert [kind for kind, quoted in logs(redis).items() if "anna" in quoted] == ["slow", *LARGE][: len(limits)]
+    parts.apply()
+    parts.flush()
+    forget(parts, "anna")
+    assert swept(parts)
+    redis.set(keys.ERASE_NOW, NOW)
+    rewrite_until_idle(parts, Rewrite(redis, parts.installation, parts.settings, parts.clock))
+    assert waiting(parts) == []
+    assert [kind for kind, quoted in logs(redis).items() if "anna" in quoted] == []
+    for name, value in limits.items():
+        redis.config_set(name, value)
 
 
 def test_a_server_that_died_in_the_middle_of_a_rewrite_proves_nothing(
