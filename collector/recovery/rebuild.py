@@ -2,8 +2,9 @@
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
@@ -76,10 +77,7 @@ def check_alone(client: Redis) -> None:
 
 def sweep(client: Redis, installation: Installation, settings: Settings) -> None:
     """Delete the archive files that no manifest names. Only while nobody writes new ones."""
-    for folder in settings.archive.glob("p[0-9]*"):
-        number = int(folder.name[1:])
-        if not re.fullmatch(r"p\d{2,}", folder.name):
-            continue
+    for number, folder in _parts(settings.archive):
         for tag in folder.iterdir():
             known = set()
             if number < installation.partitions:
@@ -89,9 +87,16 @@ def sweep(client: Redis, installation: Installation, settings: Settings) -> None
                     file.unlink()
         if number >= installation.partitions:
             shutil.rmtree(folder)
-    for folder in (settings.archive / "proof").glob("p[0-9]*"):
-        if int(folder.name[1:]) >= installation.partitions:
+    for number, folder in _parts(settings.archive / "proof"):
+        if number >= installation.partitions:
             shutil.rmtree(folder)
+
+
+def _parts(folder: Path) -> Iterator[tuple[int, Path]]:
+    """The partitions' folders, and nothing that somebody laid beside them."""
+    for path in sorted(folder.glob("p[0-9]*")):
+        if re.fullmatch(r"p\d{2,}", path.name):
+            yield int(path.name[1:]), path
 
 
 def _check_room(client: Redis, settings: Settings) -> None:

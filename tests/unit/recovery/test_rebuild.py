@@ -86,6 +86,18 @@ def test_no_answer_changes_with_a_rebuild(redis: Redis, settings: Settings, befo
     assert answers(again) == told
 
 
+def test_what_somebody_laid_into_the_archive_is_left_alone(redis: Redis, settings: Settings) -> None:
+    parts = Parts(redis, settings, partitions=2)
+    parts.send(happened("anna"))
+    parts.work()
+    kept = [settings.archive / "p00.old", settings.archive / "proof" / "p1-copy"]
+    for folder in kept:
+        folder.mkdir(parents=True)
+    rebuild(parts.settings, 1, parts.clock, told=print)
+    assert all(folder.exists() for folder in kept)
+    assert sorted(path.name for path in settings.archive.glob("p[0-9][0-9]")) == ["p00"]
+
+
 def test_what_waits_to_be_applied_is_applied_once_after_it(redis: Redis, settings: Settings) -> None:
     parts = shop(redis, settings, 2)
     rebuild(parts.settings, 3, parts.clock, told=print)
