@@ -68,6 +68,8 @@ def look_up(visit: Visit) -> Response:
 def export(visit: Visit) -> Response:
     """The same as a file."""
     tag, visitor = _subject(visit)
+    if not visitor:
+        return look_up(visit)
     engine = visit.site.engine
     known, mark = engine.visitor(tag.id, visitor), engine.mark(tag.id, visitor)
     visit.note("looked_up_visitor", mark, tag.id)
@@ -77,6 +79,8 @@ def export(visit: Visit) -> Response:
 
 def forget(visit: Visit) -> Response:
     tag, visitor = _subject(visit)
+    if not visitor:
+        return look_up(visit)
     engine = visit.site.engine
     engine.erase(tag.id, visitor, now=visit.field("now") == "1")
     visit.note("erased_visitor", engine.mark(tag.id, visitor), tag.id)
