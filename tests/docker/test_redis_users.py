@@ -17,6 +17,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from collector import connections
+from collector.dashboard import links
+from collector.dashboard.links import Link
+from collector.dashboard.people import People
+from collector.dashboard.sessions import Sessions
+from collector.dashboard.tries import Tries
 from collector.embedded import Server
 from collector.settings import load
 from collector.worker.chores import TABLE, Duty
@@ -135,6 +140,25 @@ def test_a_worker_may_do_every_chore(deployed: DeployedRedis, tmp_path: Path) ->
     refusals: Any = deployed.operator.acl_log()
     assert [(line["reason"], line["object"]) for line in refusals] == []
     assert deployed.operator.keys("{c}:deleted") + deployed.operator.keys("{c}:edits:*") == []
+
+
+@pytest.mark.parametrize("role", ["query", "serve"])
+def test_a_dashboard_may_let_people_in(deployed: DeployedRedis, role: str, tmp_path: Path) -> None:
+    with deployed.client(role) as client:
+        people, password = People(client, time.time), "three words do"
+        assert people.add(f"of-{role}", "", "admin", None, password)
+        assert people.check(f"of-{role}", password)
+        assert people.choose(f"of-{role}", "viewer", []) and people.end_sessions(f"of-{role}")
+        assert people.set_password(f"of-{role}", "other words do")
+        tries = Tries(client, b"secret", time.time)
+        assert tries.begin(role) == 0
+        tries.forgive(role)
+        sessions = Sessions(client, load(data_dir=tmp_path), time.time)
+        token = sessions.begin(login=f"of-{role}")
+        assert sessions.find(token)
+        sessions.end(token)
+        assert links.use(client, links.make(client, Link(kind="invite", login=f"of-{role}"), 60))
+        assert people.remove(f"of-{role}")
 
 
 @pytest.mark.slow
