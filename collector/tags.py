@@ -8,7 +8,7 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -207,23 +207,29 @@ def rotate(
 
 def expire(client: Redis, key_id: str, at: int) -> bool:
     """Let a key end at a Unix second, unless it ends before. False when there is none of this id."""
-    for key in list_keys(client):
-        if key.id == key_id:
-            end = min(at, key.expires_at or at)
-            client.hset(keys.API_KEYS, key.sha256, _write(msgspec.structs.replace(key, expires_at=end)))
-            return True
-    return False
+    return _change(
+        client, key_id, lambda key: msgspec.structs.replace(key, expires_at=min(at, key.expires_at or at))
+    )
 
 
 def revoke(client: Redis, key_id: str, *, clock: Clock = system) -> bool:
     """End a key at once. False when there is none of this id."""
-    for key in list_keys(client):
-        if key.id == key_id:
-            client.hset(
-                keys.API_KEYS, key.sha256, _write(msgspec.structs.replace(key, revoked_at=int(clock())))
-            )
-            return True
-    return False
+    return _change(client, key_id, lambda key: msgspec.structs.replace(key, revoked_at=int(clock())))
+
+
+def _change(client: Redis, key_id: str, change: Callable[[ApiKey], ApiKey]) -> bool:
+    """Change a key's record as it is by then: who ends it must not be undone by who replaces it at that moment."""
+    sha256 = next((key.sha256 for key in list_keys(client) if key.id == key_id), None)
+    if sha256 is None:
+        return False
+
+    def write(pipeline: Redis) -> None:
+        key = _read_key(pipeline.hget(keys.API_KEYS, sha256))
+        pipeline.multi()
+        pipeline.hset(keys.API_KEYS, sha256, _write(change(key)))
+
+    client.transaction(write, keys.API_KEYS)
+    return True
 
 
 def lookup(client: Redis, presented: str, *, clock: Clock = system) -> ApiKey | None:

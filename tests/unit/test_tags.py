@@ -2,6 +2,8 @@
 
 import pytest
 
+from collector import tags
+from collector.connections import Redis
 from collector.settings import BadSetup
 from collector.tags import ApiKey, Tag, check_origin
 
@@ -106,3 +108,14 @@ def test_a_key_covers_its_tags_and_ends_when_it_was_said_to() -> None:
     assert key.usable(99.9) and not key.usable(100)
     assert ApiKey(id="k", sha256="0" * 64, name="k", role="admin").covers("anything")
     assert not ApiKey(id="k", sha256="0" * 64, name="k", role="admin", revoked_at=1).usable(0)
+
+
+def test_a_key_that_is_ended_while_it_is_replaced_stays_ended(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, presented = tags.create_key(redis, "a key", "marketer")
+    before = tags.list_keys(redis)
+    tags.revoke(redis, key.id)
+    monkeypatch.setattr(tags, "list_keys", lambda client: before)  # what the replacer had read
+    tags.rotate(redis, key)
+    assert tags.lookup(redis, presented) is None
