@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.archive import rows
+from collector.archive import database, rows
 from collector.event import StreamedEvent
 from collector.stream import read
 
@@ -105,7 +105,7 @@ def _marked(tag: str, columns: dict[str, Any], mark: Mark) -> pa.Table:
 
 @cache
 def _engine() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(config={"autoinstall_known_extensions": "false", "threads": "1"})
+    return database.connect(threads="1")
 
 
 def _check(told: pa.Table) -> None:

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from collector import keys
-from collector.archive import parse, rows, sql
+from collector.archive import database, parse, rows, sql
 from collector.archive.manifest import Manifest, Past
 from collector.archive.whole import Damaged
 from collector.audience.rules import Rule
@@ -238,7 +238,7 @@ def connect(
     paths: Sequence[str], tail: pa.Table, marks: dict[int, int]
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """DuckDB with the relations that sql.py asks: `archived` (the files and the tail) and `marks`."""
-    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    connection = database.connect()
     try:
         connection.register("tail", tail)
         connection.register(
