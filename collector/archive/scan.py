@@ -1,10 +1,11 @@
 """Scan: questions about the past, asked of the files in force and of the stream behind them."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -238,8 +239,11 @@ def connect(
     paths: Sequence[str], tail: pa.Table, marks: dict[int, int]
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """DuckDB with the relations that sql.py asks: `archived` (the files and the tail) and `marks`."""
-    connection = database.connect()
-    try:
+    # What does not fit into memory names visitors: by default all could read it, in whatever folder this began in.
+    with (
+        TemporaryDirectory(prefix="collector-", ignore_cleanup_errors=True) as spilled,
+        closing(database.connect(temp_directory=spilled)) as connection,
+    ):
         connection.register("tail", tail)
         connection.register(
             "marks", pa.table({"mark": list(marks), "until": list(marks.values())}, schema=MARKS)
@@ -248,5 +252,3 @@ def connect(
         union = f"SELECT * FROM read_parquet([{files}]) UNION ALL " if paths else ""  # noqa: S608 (quoted)
         connection.execute(f"CREATE VIEW archived AS {union}SELECT * FROM tail")  # noqa: S608 (as above)
         yield connection
-    finally:
-        connection.close()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from collector import connections, keys
+from collector.archive import rows, scan
 from collector.archive.manifest import File, Manifest
 from collector.archive.scan import Archive
 from collector.archive.write import Writer
@@ -140,3 +141,17 @@ def test_the_archive_covers_from_its_oldest_row(redis: Redis, settings: Settings
     covered = parts.archive.covers(TAG)
     assert covered is not None
     assert covered.timestamp() == NOW - 700
+
+
+def test_what_does_not_fit_into_memory_is_for_nobody_to_read_and_goes_with_the_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with scan.connect([], rows.SCHEMA.empty_table(), {}) as connection:
+        ((place,),) = connection.sql("SELECT current_setting('temp_directory')").fetchall()
+        connection.execute("SET memory_limit = '60MB'")
+        connection.execute("CREATE TABLE spilled AS SELECT md5(i::VARCHAR) AS visitor FROM range(4000000) AS t(i)")
+        assert any(Path(place).iterdir())
+        assert Path(place).stat().st_mode & 0o077 == 0
+    assert not Path(place).exists()
+    assert not any(tmp_path.iterdir())
