@@ -47,15 +47,18 @@ class Keeper:
         for chore in self._chores:
             if stop.is_set():
                 return
-            now = self._clock()
-            if abs(now - self._last.get(chore.name, 0)) >= chore.every(self._settings):
+            now, duties = self._clock(), self._mine(chore)
+            # What is not ours was not done: who comes to own it begins at once, not an hour later.
+            if duties and abs(now - self._last.get(chore.name, 0)) >= chore.every(self._settings):
                 self._last[chore.name] = now
-                self._do(chore, stop)
+                self._do(chore, duties, stop)
 
-    def _do(self, chore: Chore, stop: threading.Event) -> None:
-        duties = self._duties[:1] if chore.once else [self._duties[number] for number in sorted(self.owned)]
-        if chore.once and not self.leads:
-            return
+    def _mine(self, chore: Chore) -> list[Duty]:
+        if chore.once:
+            return self._duties[:1] if self.leads else []
+        return [self._duties[number] for number in sorted(self.owned)]
+
+    def _do(self, chore: Chore, duties: Sequence[Duty], stop: threading.Event) -> None:
         for duty in duties:
             try:
                 chore.do(duty)

@@ -106,6 +106,21 @@ def test_a_keeper_does_what_is_due_where_it_owns(redis: Redis, settings: Setting
     assert done == [("often", 0), ("often", 2), ("rarely", 0), ("rarely", 2), ("once", 0)]
 
 
+def test_a_keeper_does_all_at_once_when_it_comes_to_own_something(redis: Redis, settings: Settings) -> None:
+    """It looks at its table before the first lease is there: an hourly chore that was due then is not done then."""
+    parts = Parts(redis, settings, partitions=3)
+    done: list[tuple[str, int]] = []
+    made = a_keeper(parts, chore("rarely", done), chore("once", done, once=True))
+    made.owned = frozenset()
+    made.round(Impatient())
+    assert done == []
+    made.owned, made.leads = frozenset({1}), True
+    made.round(Impatient())
+    assert done == [("rarely", 1), ("once", 0)]
+    made.round(Impatient())
+    assert len(done) == 2
+
+
 @pytest.mark.parametrize("error", [OSError("the disk is full"), ValueError("a file is corrupt")])
 def test_a_chore_that_fails_keeps_neither_the_others_nor_other_partitions(
     redis: Redis, settings: Settings, error: Exception
