@@ -70,7 +70,9 @@ class Archive:
             SELECT DISTINCT {column} FROM {sql.unmarked("archived", "marks")} JOIN wanted USING (visitor)
             WHERE verdict = 'full' AND {column} IS NOT NULL ORDER BY 1"""  # noqa: S608 (the column is one of the schema's)
         wanted = pa.table({"visitor": pa.array(visitors, pa.string())})
-        return [value for (value,) in self.ask(tag, query, wanted=wanted)]
+        # An export asks run by run, each of one partition: the others' files would be read for nothing.
+        partitions = sorted({self._installation.partition(tag, visitor) for visitor in visitors})
+        return [value for (value,) in self.ask(tag, query, partitions=partitions, wanted=wanted)]
 
     def events(self, tag: str, visitor: str) -> list[StreamedEvent]:
         """All that is kept of a visitor, by time: barred and limited events too, nothing that a tombstone covers."""
@@ -134,9 +136,19 @@ class Archive:
         oldest = min((file.from_time for m in self._manifests for file in m.past(tag).files), default=None)
         return None if oldest is None else datetime.fromtimestamp(oldest, UTC)
 
-    def ask(self, tag: str, query: str, since: int = 0, **tables: pa.Table) -> list[tuple[Any, ...]]:
+    def ask(
+        self,
+        tag: str,
+        query: str,
+        since: int = 0,
+        *,
+        partitions: Sequence[int] | None = None,
+        **tables: pa.Table,
+    ) -> list[tuple[Any, ...]]:
+        """The rows of an answer; from some partitions, None: from all. Raises Moved, whole.Damaged."""
+        of = range(self._installation.partitions) if partitions is None else partitions
         for _ in range(TRIES):
-            with self._open(tag, range(self._installation.partitions), since) as (connection, _):
+            with self._open(tag, of, since) as (connection, _):
                 for name, table in tables.items():
                     connection.register(name, table)
                 found = self._fetch(connection, query)

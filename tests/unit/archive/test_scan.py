@@ -8,6 +8,7 @@ from collector import connections, keys
 from collector.archive import rows, scan
 from collector.archive.manifest import File, Manifest
 from collector.archive.scan import Archive
+from collector.archive.whole import Damaged
 from collector.archive.write import Writer
 from collector.audience.rules import parse
 from collector.connections import Redis
@@ -155,3 +156,18 @@ def test_what_does_not_fit_into_memory_is_for_nobody_to_read_and_goes_with_the_q
         assert Path(place).stat().st_mode & 0o077 == 0
     assert not Path(place).exists()
     assert not any(tmp_path.iterdir())
+
+
+def test_identities_are_looked_for_where_their_visitors_are(redis: Redis, settings: Settings) -> None:
+    """An export asks for them run by run, and would read the files of every partition for each."""
+    parts = Parts(redis, settings, partitions=3)
+    people = {f"v{n}": f"{n:064x}" for n in range(12)}
+    parts.send(*(happened(who, user_data={"em": digest}) for who, digest in people.items()))
+    parts.apply()
+    parts.flush()
+    mine = [who for who in people if parts.installation.partition(TAG, who) == 1]
+    for path in settings.archive.glob("p00/*/*.parquet"):
+        path.unlink()
+    assert parts.archive.identities(TAG, mine, "em") == sorted(people[who] for who in mine)
+    with pytest.raises(Damaged):
+        parts.archive.identities(TAG, list(people), "em")
