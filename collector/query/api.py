@@ -89,6 +89,11 @@ class Asked(NamedTuple):
             raise BadQuestion(name, f"must be a text of {int(required)} to {most} characters.")
         return value
 
+    def only(self, *known: str) -> None:
+        """Raises BadQuestion for what else the body says: a prefill beside the rule would do nothing."""
+        if unknown := set(self.body) - set(known):
+            raise BadQuestion(min(unknown), f"is not read here. Mend: the body has {', '.join(known)}.")
+
 
 Handle = Callable[[Asked], Response]
 
@@ -146,6 +151,7 @@ def list_audiences(asked: Asked) -> Response:
 
 
 def create_audience(asked: Asked) -> Response:
+    asked.only("tag", "name", "description", "rule")
     audience = asked.engine.registry.create(
         asked.tag(asked.body.get("tag")),
         asked.text("name", required=True) or "",
@@ -161,8 +167,7 @@ def show_audience(asked: Asked) -> Response:
 
 
 def edit_audience(asked: Asked) -> Response:
-    if unknown := set(asked.body) - {"name", "description", "rule"}:
-        raise BadQuestion(min(unknown), "cannot be edited. Mend: name, description and rule can.")
+    asked.only("name", "description", "rule")
     changed = asked.engine.registry.edit(
         asked.audience(),
         name=asked.text("name", required="name" in asked.body),
@@ -220,6 +225,7 @@ def members(asked: Asked) -> Response:
 
 
 def preview(asked: Asked) -> Response:
+    asked.only("tag", "name", "description", "rule", "as_of")  # an audience to be, as it would be created
     as_of = asked.body.get("as_of")
     if as_of is not None and not isinstance(as_of, str):
         raise BadQuestion("as_of", "must be an ISO 8601 instant.")

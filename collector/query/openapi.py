@@ -39,6 +39,11 @@ def record(*required: str, **properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "required": list(required)}
 
 
+def no_more(schema: Schema) -> Schema:
+    """The same object, and no member besides."""
+    return {**schema, "additionalProperties": False}
+
+
 def ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 

@@ -6,7 +6,18 @@ from starlette.routing import Route
 
 from collector.query import api
 from collector.query.engine import IDENTITIES, Engine
-from collector.query.openapi import INSTANT, TEXT, WHOLE, Operation, Schema, nullable, record, ref, some
+from collector.query.openapi import (
+    INSTANT,
+    TEXT,
+    WHOLE,
+    Operation,
+    Schema,
+    no_more,
+    nullable,
+    record,
+    ref,
+    some,
+)
 from collector.tags import Role
 
 READERS: tuple[Role, ...] = ("admin", "marketer")
@@ -139,7 +150,7 @@ TABLE: tuple[tuple[Operation, api.Handle], ...] = (
                 **NO_TAG,
                 507: ("Its columns would not fit.", ERROR),
             },
-            body=record("tag", "name", "rule", tag=TEXT, name=TEXT, description=TEXT, rule=RULE),
+            body=no_more(record("tag", "name", "rule", tag=TEXT, name=TEXT, description=TEXT, rule=RULE)),
             roles=READERS,
         ),
         api.create_audience,
@@ -150,7 +161,9 @@ TABLE: tuple[tuple[Operation, api.Handle], ...] = (
             "/v1/audiences/preview",
             "A size before anything is saved.",
             {200: ("The size.", record("size", "as_of", size=WHOLE, as_of=INSTANT)), **BAD, **NO_TAG},
-            body=record("tag", "rule", tag=TEXT, rule=RULE, as_of=INSTANT),
+            body=no_more(
+                record("tag", "rule", tag=TEXT, name=TEXT, description=TEXT, rule=RULE, as_of=INSTANT)
+            ),
             roles=READERS,
         ),
         api.preview,
@@ -176,7 +189,7 @@ TABLE: tuple[tuple[Operation, api.Handle], ...] = (
                 **GONE,
                 507: ("Its columns would not fit.", ERROR),
             },
-            body=record(name=TEXT, description=TEXT, rule=RULE),
+            body=no_more(record(name=TEXT, description=TEXT, rule=RULE)),
             roles=READERS,
         ),
         api.edit_audience,

@@ -117,6 +117,15 @@ def test_nobody_is_neither_shown_nor_erased(office: Office) -> None:
     assert office.ask("/v1/erasures") == {"items": []}
 
 
+@pytest.mark.parametrize("path", ["/v1/audiences", "/v1/audiences/preview"])
+def test_what_stands_beside_a_rule_and_would_do_nothing_is_refused(office: Office, path: str) -> None:
+    body = {"tag": office.tag, "name": "Carts", "rule": {"event": "addtocart"}}
+    refused = office.api.post(path, json={**body, "prefill": False})
+    assert refused.status_code == 422
+    assert refused.json()["error"]["message"] == "prefill: is not read here."
+    assert office.api.post(path, json=body).is_success
+
+
 def test_the_doctor_fails_an_installation_that_owes_a_proof_for_a_day(
     settings: Settings, redis: connections.Redis
 ) -> None:
