@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from collector import clock, feed, keys
@@ -108,12 +108,19 @@ class Tally:
             return  # a count for people, not the account: metrics keep that
 
 
-def add(client: Redis, tag: str, fates: Mapping[tuple[str, str], int], now: float) -> None:
-    """Add the fates of what came otherwise than by an edge, as an import's: (outcome, reason) → events."""
+def add(
+    client: Redis, tag: str, fates: Mapping[tuple[str, str], int], now: float, stored: Iterable[str] = ()
+) -> None:
+    """Add the fates of what came otherwise than by an edge, as an import's: (outcome, reason) → events.
+
+    stored: the names of the events that are on disk now.
+    """
     key = keys.tally(tag, int(now) // DAY)
     pipeline = client.pipeline(transaction=False)
     for (outcome, reason), events in fates.items():
         pipeline.hincrby(key, f"{outcome}/{reason}", events)
+    for event in stored:
+        pipeline.hset(key, f"last/{event}", int(now))
     pipeline.expire(key, KEPT_DAYS * DAY)
     pipeline.execute()
 

@@ -74,7 +74,7 @@ class Refusal(NamedTuple):
 class _Batch(Fates):
     """Takes what is sealed together with its line; the fates themselves come back from the streams."""
 
-    __slots__ = ("_pack", "last", "line", "lines", "verdicts")
+    __slots__ = ("_pack", "last", "line", "lines", "taken")
 
     def __init__(self, pack: Callable[[int, bool, ConsentedEvent], PackedLine], last: int) -> None:
         super().__init__()
@@ -82,17 +82,17 @@ class _Batch(Fates):
         self.last = last  # the number of its last line
         self.line = (0, False)  # the present one's number, and whether its event_id came with it
         self.lines: list[PackedLine] = []
-        self.verdicts: list[str] = []
+        self.taken: list[tuple[str, str]] = []  # (verdict, the event's name) of each
 
     def seal(self, event: Event, decision: Decision) -> None:
-        self._take(decision.seal(event), decision)
+        self._take(event, decision.seal(event), decision)
 
     def withdraw(self, event: Event, decision: Decision) -> None:
-        self._take(decision.withdrawal(event), decision)
+        self._take(event, decision.withdrawal(event), decision)
 
-    def _take(self, sealed: ConsentedEvent, decision: Decision) -> None:
+    def _take(self, event: Event, sealed: ConsentedEvent, decision: Decision) -> None:
         self.lines.append(self._pack(*self.line, sealed))
-        self.verdicts.append(decision.verdict)
+        self.taken.append((decision.verdict, event.event))
 
 
 _read_head = msgspec.json.Decoder(Head).decode
@@ -124,7 +124,7 @@ class Import:
         self._broken = False
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()  # of the refused
-        self._verdicts: Counter[str] = Counter()  # of the accepted
+        self._accepted: Counter[tuple[str, str]] = Counter()  # by verdict and the event's name
         self.refusals: list[Refusal] = []  # the first of them
 
     def begin(self, attested: str, *, shift: bool) -> Head:
@@ -171,7 +171,8 @@ class Import:
                 yield batch.last
             while pending:
                 head.lines = self._settle(*pending.popleft())
-        health.add(self._client, self._tag.id, self._fates(), self._clock())
+        stored = {name for verdict, name in self._accepted if verdict != "withdrawal"}
+        health.add(self._client, self._tag.id, self._fates(), self._clock(), stored)
         self._finish(head)
 
     def settle(self, head: Head) -> Iterator[float]:
@@ -203,10 +204,10 @@ class Import:
 
     def _fates(self) -> dict[tuple[str, str], int]:
         """What this run did, as a tag's health counts it: (outcome, reason) → events."""
-        fates = {
-            ("accepted", verdict): events for verdict, events in self._verdicts.items() if verdict != "withdrawal"
-        }
-        fates |= {("refused", reason): events for reason, events in self.reasons.items()}
+        fates = Counter({("refused", reason): events for reason, events in self.reasons.items()})
+        for (verdict, _), events in self._accepted.items():
+            if verdict != "withdrawal":
+                fates["accepted", verdict] += events
         if repeats := self.counts["duplicate"]:
             fates["duplicate", "event_id"] = repeats
         return fates
@@ -267,8 +268,8 @@ class Import:
         """Count what became of a batch, once it is known; its last line."""
         results = appended.result()
         self.counts.update(NAMED[result] for result in results)
-        self._verdicts.update(
-            verdict for verdict, result in zip(batch.verdicts, results, strict=True) if result == APPENDED
+        self._accepted.update(
+            taken for taken, result in zip(batch.taken, results, strict=True) if result == APPENDED
         )
         return batch.last
 

@@ -7,8 +7,6 @@ from typing import Any
 from starlette.responses import Response
 
 from collector import clock, feed, health, tags
-from collector.archive.scan import Moved
-from collector.archive.whole import Damaged
 from collector.consent import Regime
 from collector.dashboard import bars
 from collector.dashboard.findings import FINDINGS
@@ -18,7 +16,6 @@ from collector.dashboard.people import MOST_NAME
 from collector.feed import Seen
 from collector.health import Content, Finding
 from collector.outcomes import NO_CONSENT, TABLE
-from collector.query.engine import Engine
 from collector.settings import BadSetup
 from collector.tags import Tag
 
@@ -88,7 +85,8 @@ def _list(visit: Visit, error: str = "", status: int = 200) -> Response:
     engine, now = visit.site.engine, visit.site.engine.clock()
     rows = []
     for tag in visit.tags():
-        report = _report(engine, tag)
+        # As counted in Redis: the archive would be asked for each tag, and there may be hundreds.
+        report = health.report(engine.client, tag.id, now, Content())
         accepted = sum(row["events"] for row in report["outcomes"] if row["outcome"] == "accepted")
         last = next(
             (
@@ -102,14 +100,6 @@ def _list(visit: Visit, error: str = "", status: int = 200) -> Response:
     return visit.page(
         "tags.html", status, rows=rows, error=error, values=values, may_create=visit.who.tags is None
     )
-
-
-def _report(engine: Engine, tag: Tag) -> dict[str, Any]:
-    """A tag's health; where a file of its archive is damaged what was counted, so that the other tags are shown."""
-    try:
-        return engine.health(tag.id)
-    except (Damaged, Moved):
-        return health.report(engine.client, tag.id, engine.clock(), Content())
 
 
 def _one(visit: Visit, tag: Tag, *, server_key: str = "", error: str = "", status: int = 200) -> Response:

@@ -115,9 +115,11 @@ def test_equal_event_ids_are_one_event(run: Imports, redis: Redis, settings: Set
 
 
 def test_what_became_of_the_lines_counts_in_the_tag_s_health(run: Imports, redis: Redis) -> None:
-    rows = ("1,v,e,granted,a", "2,v,e,granted,a", "3,v,e,denied,b", f"{NOW + 9},v,e,granted,c", "4,v,e,,d")
+    rows = ("1,v,e,granted,a", "2,v,e,granted,a", "3,v,no,denied,b", f"{NOW + 9},v,no,granted,c", "4,v,f,,d")
     run(csv(*rows, more=",consent,event_id"))
-    assert health.report(redis, TAG.id, NOW, health.Content())["outcomes"] == [
+    report = health.report(redis, TAG.id, NOW, health.Content())
+    assert {each["event"] for each in report["last_events"]} == {"e", "f"}
+    assert report["outcomes"] == [
         {"outcome": "accepted", "reason": "full", "events": 2},
         {"outcome": "duplicate", "reason": "event_id", "events": 1},
         {"outcome": "refused", "reason": "bad_time", "events": 1},
