@@ -119,6 +119,17 @@ test('sentence and JSON say the same, whichever one writes; what is wrong is tol
   await context.close();
 });
 
+test('a size that cannot be had is not shown: nobody takes the one of before for it', async () => {
+  const { page, context } = await work();
+  await page.goto(`${ROOT}/audiences/new?tag=${SHOP}&rule={"event":"checkout"}`);
+  await shown(page, await size({ event: 'checkout' }));
+  await context.clearCookies(); // the session is over
+  await page.locator('#c\\.0\\.days').fill('7');
+  await page.locator('#memory', { hasText: 'The size cannot be had now.' }).waitFor();
+  await shown(page, '…');
+  await context.close();
+});
+
 test('a link with a rule that cannot be taken opens with its text and what is wrong', async () => {
   const { page, context, wrong } = await work();
   const rule = '{"event": "checkout", "matches": 1}';

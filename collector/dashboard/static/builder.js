@@ -71,7 +71,8 @@ const count = async () => {
     if (!json && document.activeElement !== at('rule')) form.elements.rule.value = answer.rule;
     if (json && !answer.wrong.rule) at('rule').dispatchEvent(new Event('rebuild'));
   } catch (error) {
-    if (error.name !== 'AbortError') form.classList.remove('counting');
+    // Signed out, or no answer: the size of before is not that of what is written.
+    if (error.name !== 'AbortError') tell({ memory: form.dataset.failed });
   }
 };
 
