@@ -134,7 +134,10 @@ def save(visit: Visit) -> Response:
         else:
             # The same meaning in other words is no edit of the rule: it stays as it was written.
             rule = None if rules.parse(work.rule) == audience.parsed() else work.rule
-            audience = registry.edit(audience, name=name, description=description, rule=rule)
+            if rule is not None or (name, description) != (audience.name, audience.description):
+                if fields.get("seen", "") not in ("", str(audience.updated_at)):
+                    return _page(visit, audience, status=409)
+                audience = registry.edit(audience, name=name, description=description, rule=rule)
     except TooMuch as much:
         return _page(visit, audience, {"memory": _plain(visit, much)}, 507)
     act: Act = "edited_audience" if known else "created_audience"
@@ -203,6 +206,9 @@ def _page(
     work = _work(visit, fields, audience)
     tags = visit.tags()
     act = fields.get("do", "")
+    overtaken = status == 409  # somebody else has saved since: known from here on
+    if audience is not None and (overtaken or not fields.get("seen")):
+        fields["seen"] = str(audience.updated_at)
     return visit.page(
         "builder.html",
         status,
@@ -215,6 +221,8 @@ def _page(
         fresh=work.draft.fresh(act),
         tags=tags,
         tag=audience.tag if audience else fields.get("tag") or visit.usual_tag(),
+        seen=fields.get("seen"),
+        overtaken=overtaken,
         name=fields.get("name", audience.name if audience else ""),
         description=fields.get("description", audience.description if audience else ""),
         url_operators=rules.URL_OPERATORS,

@@ -328,6 +328,34 @@ def test_an_audience_is_built_and_edited_without_any_script(
     assert broken.status_code == 422 and "{&#34;event&#34;: 5}" in broken.text
 
 
+def test_of_two_who_edit_an_audience_the_second_is_told_before_anything_is_lost(
+    browser: Browser, site: Site, parts: Parts
+) -> None:
+    tag, _ = tags.create_tag(site.engine.client, "shop", ["https://shop.example"], "opt_in")
+    audience = parts.registry.create(tag.id, "Carts", "", {"event": "addtocart"})
+    edit = f"/dashboard/audiences/{audience.id}/edit"
+    sign_in(browser, site, "marketer")
+
+    def opened() -> dict[str, str]:
+        page = browser.get(edit).text
+        seen = re.search(r'name="seen" value="(\d+)"', page)
+        assert seen
+        fields = {"token": token(browser, edit), "seen": seen[1], "from": "json", "name": "Carts"}
+        return {**fields, "rule": '{"event": "addtocart"}'}
+
+    mine = opened()
+    parts.now += 60
+    theirs = {**opened(), "name": "Full carts"}
+    assert browser.post(edit, data=theirs).status_code == 303
+    assert browser.post(edit, data=theirs).status_code == 303  # a double click changes nothing
+    told = browser.post(edit, data={**mine, "rule": '{"event": "checkout"}'})
+    assert told.status_code == 409 and "Somebody has changed it since you opened it." in told.text
+    assert parts.registry.get(audience.id).name == "Full carts" and "&#34;checkout&#34;" in told.text
+    seen = re.search(r'name="seen" value="(\d+)"', told.text)
+    assert seen and browser.post(edit, data={**mine, "seen": seen[1]}).status_code == 303
+    assert parts.registry.get(audience.id).name == "Carts"
+
+
 def test_what_is_wrong_with_a_rule_is_a_sentence_in_the_readers_language(browser: Browser, site: Site) -> None:
     def wrong(**fields: str) -> dict[str, str]:
         told: dict[str, str] = browser.get(f"/dashboard/audiences/draft?{urlencode(fields)}").json()["wrong"]
