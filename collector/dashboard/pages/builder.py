@@ -294,7 +294,9 @@ def _memory(visit: Visit, tag: str, rule: dict[str, Any]) -> str:
     except TooMuch as much:
         return _plain(visit, much)
     if not weight:
-        return visit.say("Takes no memory: other audiences have the same conditions.")
+        return visit.say(
+            "Takes no more memory: other audiences have the same conditions, or nobody has come yet."
+        )
     return visit.say(
         "Its new conditions take %(size)s kB of memory.", size=visit.language.number(-(-weight // 1000))
     )

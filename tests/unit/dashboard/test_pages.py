@@ -317,6 +317,8 @@ def test_an_audience_is_built_and_edited_without_any_script(
         "Visitors who did addtocart in the last 30 days, who did not do checkout, lead in the last 30 days "
         "since then. Past traffic is included."
     )
+    memory = browser.get(f"/dashboard/audiences/draft?{urlencode({**fields, 'c.0.event': 'new'})}").json()["memory"]
+    assert memory.endswith("or nobody has come yet.")  # the conditions are new, but there are no visitors
     unfinished = urlencode({**fields, "c.0.data.0.key": "value", "c.0.data.0.op": ">"})
     answer = browser.get(f"/dashboard/audiences/draft?{unfinished}").json()
     assert "size" not in answer and answer["memory"] == "The size comes once the sentence is complete."
