@@ -15,7 +15,7 @@ from collector.audience.sizes import Question
 from collector.clock import DAY, Clock
 from collector.connections import Redis, memory
 from collector.settings import Settings
-from collector.stream import read
+from collector.stream import read, scripts
 from collector.stream.partitions import Installation
 from collector.worded import Worded
 
@@ -83,6 +83,7 @@ class Registry:
         self._client = client
         self._settings = settings
         self._clock = clock
+        self._replace = client.register_script(scripts.source("audience", "replace"))
         self.columns = [Columns(client, installation, number) for number in range(installation.partitions)]
 
     def create(self, tag: str, name: str, description: str, rule: object) -> Audience:
@@ -107,22 +108,28 @@ class Registry:
     def edit(
         self, audience: Audience, *, name: str | None, description: str | None, rule: object | None
     ) -> Audience:
-        """The audience with what is given changed. Its created_at, and so the floor without past, stays."""
+        """The audience as it is now, with what is given changed. Its created_at, and so the floor without past, stays.
+
+        Raises NotFound when somebody deletes it meanwhile, and what create() raises.
+        """
         now = int(self._clock())
-        changed = msgspec.structs.replace(
-            audience,
-            name=audience.name if name is None else names.check(name, "The audience's name"),
-            description=audience.description if description is None else description,
-            updated_at=now,
-        )
+        given: dict[str, object] = {"updated_at": now}
+        if name is not None:
+            given["name"] = names.check(name, "The audience's name")
+        if description is not None:
+            given["description"] = description
         if rule is not None:
             parsed = rules.parse(rule)
             self._weigh(audience.tag, parsed.leaves())
-            changed.rule = msgspec.Raw(encode(rule))
-            changed.started = self._register(audience.tag, parsed, audience.created_at)
-        self._save(changed)
-        self._note(audience, changed)
-        return changed
+            given["rule"] = msgspec.Raw(encode(rule))
+            given["started"] = self._register(audience.tag, parsed, audience.created_at)
+        while True:  # each try is of what stands there: who edits or deletes at the same time is not undone
+            raw = self._raw(audience.id)
+            before = decode(raw)
+            changed = msgspec.structs.replace(before, **given)
+            if self._replace(keys=[keys.AUDIENCES], args=[audience.id, raw, encode(changed)]):
+                self._note(before, changed)
+                return changed
 
     def edits(self, audience: Audience) -> list[Edit]:
         """The last edits, oldest first."""
@@ -160,10 +167,7 @@ class Registry:
 
     def get(self, audience: str) -> Audience:
         """Raises NotFound."""
-        raw: bytes | None = self._client.hget(keys.AUDIENCES, audience)
-        if raw is None:
-            raise NotFound(audience)
-        return decode(raw)
+        return decode(self._raw(audience))
 
     def all(self, tag: str | None = None) -> list[Audience]:
         """All audiences, or a tag's, oldest first."""
@@ -299,6 +303,12 @@ class Registry:
                 most=f"{int(limit):,}",
             )
         return new
+
+    def _raw(self, audience: str) -> bytes:
+        raw: bytes | None = self._client.hget(keys.AUDIENCES, audience)
+        if raw is None:
+            raise NotFound(audience)
+        return raw
 
     def _save(self, audience: Audience) -> None:
         self._client.hset(keys.AUDIENCES, audience.id, encode(audience))

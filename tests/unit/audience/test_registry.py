@@ -94,6 +94,22 @@ def test_an_edit_keeps_the_creation_and_what_is_shared_needs_no_past(
     assert parts.sizes.size(TAG, edited.question(parts.now)) == 1
 
 
+def test_who_edits_what_another_edited_or_deleted_meanwhile_undoes_neither(
+    redis: Redis, settings: Settings
+) -> None:
+    parts = Parts(redis, settings)
+    read = parts.registry.create(TAG, "first", "", CART)
+    parts.registry.edit(read, name="second", description=None, rule=None)
+    edited = parts.registry.edit(read, name=None, description="buyers", rule=BUY)
+    assert parts.registry.get(read.id) == edited
+    assert (edited.name, edited.description, bytes(edited.rule)) == ("second", "buyers", b'{"event":"checkout"}')
+    assert [edit.changed for edit in parts.registry.edits(read)] == [["name"], ["description", "rule"]]
+    parts.registry.delete(read)
+    with pytest.raises(NotFound):
+        parts.registry.edit(read, name="back again", description=None, rule=None)
+    assert parts.registry.all() == []
+
+
 def test_without_past_nothing_before_the_creation_counts_after_an_edit_either(
     redis: Redis, settings: Settings
 ) -> None:
