@@ -132,8 +132,7 @@ def save(visit: Visit) -> Response:
         if audience is None:
             audience = registry.create(tag, name, description, work.rule)
         else:
-            # The same meaning in other words is no edit of the rule: it stays as it was written.
-            rule = None if rules.parse(work.rule) == audience.parsed() else work.rule
+            rule = None if _same(fields, work, audience) else work.rule
             if rule is not None or (name, description) != (audience.name, audience.description):
                 if fields.get("seen", "") not in ("", str(audience.updated_at)):
                     return _page(visit, audience, status=409)
@@ -252,6 +251,16 @@ def _work(visit: Visit, fields: dict[str, str], audience: Audience | None) -> Wo
 def _built(visit: Visit, made: Draft) -> Work:
     rule, wrong = made.rule()
     return Work(made, rule, _json(rule), {each.field: _plain(visit, each) for each in wrong})
+
+
+def _same(fields: dict[str, str], work: Work, audience: Audience) -> bool:
+    """Whether the rule is what it was: the same meaning in other words is no edit, it stays as it was written.
+
+    Nor is a sentence that nobody touched, though fields cannot hold every value: a blank around one of several is lost.
+    """
+    if fields.get("from") == "sentence" and work.draft == draft.of_rule(decode_json(bytes(audience.rule))):
+        return True
+    return rules.parse(work.rule) == audience.parsed()
 
 
 def _refusal(visit: Visit, error: ValueError) -> str:

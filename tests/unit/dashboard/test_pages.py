@@ -358,6 +358,35 @@ def test_of_two_who_edit_an_audience_the_second_is_told_before_anything_is_lost(
     assert parts.registry.get(audience.id).name == "Carts"
 
 
+def test_a_new_name_leaves_the_rule_as_it_was_written_also_where_the_sentence_says_it_otherwise(
+    browser: Browser, site: Site, parts: Parts
+) -> None:
+    tag, _ = tags.create_tag(site.engine.client, "shop", ["https://shop.example"], "opt_in")
+    rule = {"event": "checkout", "event_data": {"promo_code": {"in": [" A", "B "]}}}
+    audience = parts.registry.create(tag.id, "Coupons", "", rule)
+    edit = f"/dashboard/audiences/{audience.id}/edit"
+    sign_in(browser, site, "marketer")
+    fields = {
+        "token": token(browser, edit),
+        "from": "sentence",
+        "name": "Codes",
+        "c.0.role": "main",
+        "c.0.event": "checkout",
+        "c.0.least": "1",
+        "c.0.days": "180",
+        "c.0.data.0.key": "promo_code",
+        "c.0.data.0.op": "in",
+        "c.0.data.0.text": " A, B ",
+    }
+    shown = browser.get(edit).text
+    assert all(f'value="{fields[name]}"' in shown for name in ("c.0.days", "c.0.data.0.text"))
+    assert browser.post(edit, data=fields).status_code == 303
+    named = parts.registry.get(audience.id)
+    assert (named.name, named.rule) == ("Codes", audience.rule)
+    assert browser.post(edit, data={**fields, "c.0.days": "30"}).status_code == 303
+    assert parts.registry.get(audience.id).parsed().windows()[0].days == 30
+
+
 def test_what_is_wrong_with_a_rule_is_a_sentence_in_the_readers_language(browser: Browser, site: Site) -> None:
     def wrong(**fields: str) -> dict[str, str]:
         told: dict[str, str] = browser.get(f"/dashboard/audiences/draft?{urlencode(fields)}").json()["wrong"]
