@@ -194,6 +194,19 @@ test('the page of an audience: curve by mouse and keyboard, funnel, flow, overla
   await context.close();
 });
 
+test('a name of 200 letters takes four lines of the overlap, and is whole for who points at it', async () => {
+  const name = 'W'.repeat(200);
+  const long = await api('/v1/audiences', { method: 'POST', body: JSON.stringify({ tag: SHOP, name, rule: { event: 'checkout' } }) });
+  const { page, context, wrong } = await work();
+  await page.goto(`${ROOT}/audiences/${(await audience('Left a cart')).id}`);
+  await loaded(page);
+  assert.ok((await page.locator('.heat thead').boundingBox()).height < 100);
+  assert.equal(await page.locator('.heat thead').getByTitle(name).innerText(), name);
+  await fetch(`${COLLECTOR}/v1/audiences/${long.id}`, { method: 'DELETE', headers });
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
 test('members leave as a file in the shape that a platform takes; viewers cannot have it', async () => {
   const { page, context } = await work();
   const cart = await audience('Left a cart');
