@@ -2,9 +2,11 @@
 
 import asyncio
 import weakref
+from collections import deque
 from typing import Any
 
 import orjson
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from collector.ingest.exchange import EXTENSION
@@ -12,6 +14,7 @@ from collector.settings import Settings
 
 LOOKS = 10  # in the time for headers: it may take a tenth longer
 MARGIN = 1.0  # seconds beyond the time for a body, so that it is the application that says 408
+TRAILERS: deque[tuple[bytes, bytes]] = deque(maxlen=0)  # nobody's: proxies check no more than headers
 URL = 65_535  # bytes: what the parser of URLs can count
 REFUSALS = {
     408: ("slow_headers", "The headers did not arrive in time.", "Send them at once."),
@@ -55,6 +58,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*given, **named)
         self._reading: str = ""  # "headers" or "body" of a request that is not whole yet
         self._size = 0  # bytes of the headers that have come, in pieces before the last one
+        self._beside = 0  # bytes that have come since the last ones of a body: trailers, most likely
         self._refusal = 0  # the status that ends the connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -69,14 +73,22 @@ class BoundedProtocol(HttpToolsProtocol):
         before = self._reading
         self._unset_keepalive_if_required()
         if not before:
-            self._size = 0
+            self._size = self._beside = 0
+        elif before == "body":
+            self._beside += len(data)
         self._size += len(data)
-        super().data_received(data)
+        try:
+            self._feed(data)
+        except HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+            return
         if self._refusal:
             return
         after = self._reading
         if after == "headers" and self._size > self._most:
             self._refuse(431)
+        elif after == "body" and self._beside > self._most:
+            self.transport.close()  # the application may have answered already
         elif not after:
             self.deadlines.done(self)
         elif after == "body":
@@ -84,6 +96,29 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.deadlines.set(self, self.settings.body_timeout + MARGIN)
         elif before != "headers":
             self.deadlines.set(self, self.settings.header_timeout)
+
+    def _feed(self, data: bytes) -> None:
+        """Have the parser read. What follows a wish for another protocol it takes for that one's: a body would be lost,
+        or pass for a request of its own. So what has such a wish is read again without it.
+        """
+        rest = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except HttpParserUpgrade as wish:
+                rest = rest[wish.args[0] :]
+                head = self._without_wish()
+                self.parser = HttpRequestParser(self)  # after «connection: close» the one before hears no more
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+                self.parser.feed_data(head)
+            else:
+                return
+
+    def _without_wish(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -98,15 +133,25 @@ class BoundedProtocol(HttpToolsProtocol):
             elif len(self.url) > URL:
                 self._refusal = 414
             if self._refusal:
-                raise ValueError  # ends the parser, which has uvicorn call send_400_response
+                raise ValueError  # ends the parser, and send_400_response is called
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise ValueError
+            return
         super().on_headers_complete()
+        self.headers = TRAILERS  # type: ignore[assignment]  # the scope keeps its list
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._beside = 0
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
-        self._reading = ""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+            self._reading = ""
 
     def send_400_response(self, msg: str) -> None:
-        """Called by uvicorn for what its parser could not go on with, a limit of ours among that."""
+        """For what the parser could not go on with, a limit of ours among that."""
         if self._refusal:
             self._refuse(self._refusal)
         else:

@@ -222,6 +222,38 @@ def test_requests_that_come_together_are_answered_in_their_order(address: tuple[
     assert said.count(b"connection: close") == 1
 
 
+CHUNKED = b"POST /v1/events HTTP/1.1\r\ntransfer-encoding: chunked\r\n" + HOST + b"\r\n2\r\n{}\r\n0\r\n"
+
+
+def test_what_follows_a_body_is_no_header(address: tuple[str, int]) -> None:
+    """Proxies replace and check headers, not trailers: in them anybody could claim an address, or an origin."""
+    said, _ = talk(address, CHUNKED + b"origin: https://trailer.example\r\n\r\n")
+    assert status(said) == 400
+    assert b"trailer.example" not in said
+
+
+@pytest.mark.parametrize("line", [b"x:\r\n", b"x"])
+def test_trailers_without_an_end_are_cut_off(address: tuple[str, int], line: bytes) -> None:
+    _, seconds = talk(address, CHUNKED, *[line * 10_000] * 100, pause=0.001)
+    assert seconds < BODY
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 400])
+def test_a_wish_for_another_protocol_is_not_heard(address: tuple[str, int], pieces: int) -> None:
+    """Java's HttpClient has one in each request over http. The body is one for all that, never the next request."""
+    wish = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
+    body = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
+    head = b"POST /v1/events HTTP/1.1\r\n" + HOST + wish + b"content-length: %d\r\n\r\n" % len(body)
+    last = b"GET /healthz HTTP/1.1\r\nconnection: close, upgrade\r\nupgrade: websocket\r\n" + HOST + b"\r\n"
+    whole = head + body + head + body + last
+    cuts = [len(head), *range(len(head), len(whole), -(-len(whole) // pieces))] if pieces > 1 else [0]
+    said, _ = talk(
+        address, *(whole[at:end] for at, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)), pause=0.001
+    )
+    assert re.findall(rb"HTTP/1\.1 (\d+) ", said) == [b"400", b"400", b"200"]
+    assert said.count(b'"bad_json"') == 2
+
+
 def test_an_old_client_s_connection_is_closed_after_the_answer(address: tuple[str, int]) -> None:
     said, seconds = talk(address, b"GET /healthz HTTP/1.0\r\n" + HOST + b"\r\n")
     assert status(said) == 200
