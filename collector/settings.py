@@ -1,13 +1,17 @@
 """Every setting: name, type, default, meaning. Read once from the environment (`COLLECTOR_<NAME>`), else a secret's file."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECRETS = Path("/run/secrets")  # where Docker and Kubernetes put files; one named like a setting is that setting
+URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
+BEARER = re.compile(r"[!-~]+")  # what a header can hold, and is the same to everybody who reads it
 BESIDE = {
     *("COLLECTOR_IMAGE", "COLLECTOR_PROXY_IMAGE", "COLLECTOR_REDIS_IMAGE"),  # docker-compose.yml's
     *("COLLECTOR_TEST_SERVER", "COLLECTOR_TEST_AWAY_SECONDS", "COLLECTOR_STATEFUL_EXAMPLES"),  # the tests'
@@ -23,7 +27,7 @@ class BadSetup(Exception):
 class Settings(BaseSettings):
     """The table. docs/settings.md shows the same rows; a test compares them."""
 
-    model_config = SettingsConfigDict(env_prefix="COLLECTOR_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="COLLECTOR_", env_ignore_empty=True, allow_inf_nan=False, frozen=True, extra="ignore")
 
     redis_url: str = Field("", repr=False, description="The server: redis://, rediss:// or unix://; redis+cluster:// and redis+sentinel:// name several. Empty: the one in data_dir.")
     data_dir: Path = Field(Path("data"), description="Folder of the embedded server, the archive and the spool.")
@@ -79,6 +83,20 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(3.0, ge=0, le=4, description="Seconds of a stop between /readyz saying no and the port closing.")
     worker_metrics_port: int = Field(0, ge=0, le=65535, description="Port of a worker's /metrics. 0: none.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is logged.")
+
+    @field_validator("public_url")
+    @classmethod
+    def _loadable(cls, url: str) -> str:
+        if url and not URL.fullmatch(url):
+            raise PydanticCustomError("url", "Input should be a URL such as https://collect.shop.example")
+        return url
+
+    @field_validator("admin_key")
+    @classmethod
+    def _presentable(cls, key: str) -> str:
+        if key and not BEARER.fullmatch(key):
+            raise PydanticCustomError("key", "Input should be letters, digits and signs of ASCII without blanks")
+        return key
 
     @property
     def archive(self) -> Path:

@@ -34,7 +34,11 @@ def test_a_file_of_the_secrets_folder_is_a_setting_and_the_environment_wins(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "eighty"), ("PORT", "65536"), ("PARTITIONS", "0"), ("DURABILITY", "no"), ("HIGH_WATER", "1.5")],
+    [
+        *(("PORT", "eighty"), ("PORT", "65536"), ("PARTITIONS", "0"), ("DURABILITY", "no"), ("HIGH_WATER", "1.5")),
+        *(("BODY_TIMEOUT", "inf"), ("PUBLIC_URL", "c.shop.example"), ("PUBLIC_URL", "https://c.shop.example?a=b")),
+        *(("ADMIN_KEY", "two words"), ("ADMIN_KEY", "copied\r"), ("ADMIN_KEY", "clé")),
+    ],
 )
 def test_a_bad_value_is_told_in_one_line_with_its_name(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -45,6 +49,14 @@ def test_a_bad_value_is_told_in_one_line_with_its_name(
     assert str(refused.value).startswith(f"COLLECTOR_{name}: ")
     assert "Mend: " in str(refused.value)
     assert "\n" not in str(refused.value)
+    assert name != "ADMIN_KEY" or value not in str(refused.value)
+
+
+def test_an_empty_value_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"COLLECTOR_{name.upper()}", "")
+    assert load() == Settings.model_construct()
+    assert load().archive == Path("data/archive")
 
 
 def test_a_setting_cannot_be_changed_later() -> None:
