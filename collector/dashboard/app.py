@@ -22,7 +22,7 @@ from collector.connections import Unavailable
 from collector.dashboard import guard, pages
 from collector.dashboard.languages import Language, choose, msg
 from collector.dashboard.page import PUBLIC, Page, Refusal, Visit, Who
-from collector.dashboard.people import Rank
+from collector.dashboard.people import Busy, Rank
 from collector.dashboard.rendering import STATIC
 from collector.dashboard.site import Site
 from collector.settings import BadSetup
@@ -137,6 +137,8 @@ def _told(visit: Visit, wrong: Exception) -> Response:
             refusal = Refusal(404, msg("No such audience"), msg("It was deleted, or it is not one of yours."))
         case BadSetup():
             refusal = Refusal(422, msg("That cannot be taken"), str(wrong))
+        case Busy():
+            refusal = Refusal(503, msg("Too many sign in at this moment"), msg("Try again in a few seconds."))
         case Damaged():
             _log.warning("archive damaged", error=str(wrong))
             refusal = Refusal(

@@ -2,7 +2,8 @@
 
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, get_args
 
 import msgspec
@@ -19,6 +20,7 @@ LEAST_PASSWORD = 12  # characters
 MOST_PASSWORD = 1_000
 MOST_NAME = 200
 AT_ONCE = 2  # hashes at a time, of 64 MiB and four threads each (argon2-cffi's defaults, those of RFC 9106)
+WAITING = 8  # more that wait for one, of the forty threads that answer the API and the dashboard
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +40,10 @@ class Taken(Exception):
     """There is somebody of this login."""
 
 
+class Busy(Exception):
+    """Too many passwords wait to be looked at, as when somebody guesses at all logins at once."""
+
+
 _read = msgspec.json.Decoder(Person).decode
 _write = msgspec.json.Encoder().encode
 
@@ -54,6 +60,7 @@ class People:
         self._client = client
         self._clock = clock
         self._hasher = hasher or PasswordHasher()
+        self._places = threading.BoundedSemaphore(AT_ONCE + WAITING)
         self._turns = threading.BoundedSemaphore(AT_ONCE)
         self._nobody = self._hasher.hash("nobody's")
 
@@ -72,7 +79,7 @@ class People:
     def add(
         self, login: str, name: str, rank: Rank, tags: Sequence[str] | None, password: str = ""
     ) -> Person:
-        """Somebody new. Raises Taken."""
+        """Somebody new. Raises Taken, and Busy with a password."""
         person = Person(
             login=login_of(login),
             name=name.strip(),
@@ -92,7 +99,7 @@ class People:
         return self._change(login, lambda who: msgspec.structs.replace(who, rank=rank, tags=bound))
 
     def set_password(self, login: str, password: str) -> Person | None:
-        """A new password ends every session there was."""
+        """A new password ends every session there was. Raises Busy."""
         made = self._hash(password)
         return self._change(
             login,
@@ -107,11 +114,11 @@ class People:
         return bool(self._client.hdel(keys.PEOPLE, login_of(login)))
 
     def check(self, login: str, password: str) -> Person | None:
-        """The person whose password this is. A login that nobody has takes as long as a wrong password."""
+        """The person whose password this is. A login that nobody has takes as long as a wrong password. Raises Busy."""
         person = self.get(login)
         known = person.password if person and person.password else self._nobody
         try:
-            with self._turns:
+            with self._turn():
                 self._hasher.verify(known, password)
         except (VerificationError, InvalidHashError):
             return None
@@ -121,8 +128,18 @@ class People:
         return self._change(login, lambda who: msgspec.structs.replace(who, signed_in_at=now))
 
     def _hash(self, password: str) -> str:
-        with self._turns:
+        with self._turn():
             return self._hasher.hash(password)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._places.acquire(blocking=False):
+            raise Busy
+        try:
+            with self._turns:
+                yield
+        finally:
+            self._places.release()
 
     def _change(self, login: str, change: Callable[[Person], Person]) -> Person | None:
         def write(pipeline: Redis) -> Person | None:

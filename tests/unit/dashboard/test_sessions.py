@@ -1,5 +1,9 @@
 """Who is signed in stays so while working, and no longer; links work once; guessing gets slow."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from unittest.mock import Mock
+
 import pytest
 from argon2 import PasswordHasher
 
@@ -7,7 +11,7 @@ from collector import keys
 from collector.connections import Redis
 from collector.dashboard import links
 from collector.dashboard.links import Link
-from collector.dashboard.people import People, Taken
+from collector.dashboard.people import AT_ONCE, WAITING, Busy, People, Taken
 from collector.dashboard.sessions import Sessions
 from collector.dashboard.tries import FREE, LONGEST, Tries
 from collector.settings import Settings
@@ -132,3 +136,18 @@ def test_a_new_password_is_a_new_generation(people: People) -> None:
     assert people.check("anna", "correct horse battery") is None
     assert people.set_password("nobody", "another one altogether") is None
     assert people.remove("anna") and not people.any()
+
+
+def test_a_flood_of_guesses_takes_only_some_of_the_threads(redis: Redis, clock: Clock) -> None:
+    looked = threading.Event()
+    slow = Mock(wraps=CHEAP)
+    slow.verify.side_effect = lambda *given: looked.wait(20) and CHEAP.verify(*given)
+    people, most = People(redis, clock, slow), AT_ONCE + WAITING
+    people.add("anna", "Anna", "viewer", None, "a long password")
+    with ThreadPoolExecutor(most + 1) as threads:
+        tries = [threads.submit(people.check, f"guessed{number}", "a guess") for number in range(most + 1)]
+        refused = next(as_completed(tries, timeout=10))
+        assert isinstance(refused.exception(), Busy), "and nobody had to wait for it"
+        looked.set()
+    assert [tried.result() for tried in tries if tried is not refused] == [None] * most
+    assert people.check("anna", "a long password")
