@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from typing import TextIO, cast
 
 import structlog
@@ -12,7 +13,6 @@ def configure(level: str) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-            structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
@@ -36,7 +36,12 @@ class _Bridge(logging.Handler):
     """Puts the errors that libraries log (uvicorn, asyncio) into the same form."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        get(record.name).error(record.getMessage(), exc_info=record.exc_info)
+        # What was said first, and the frames: the rest and the error's own words may quote what somebody sent.
+        error = record.exc_info[1] if record.exc_info else None
+        more = {}
+        if error is not None:
+            more = {"error": type(error).__name__, "frames": "".join(traceback.format_tb(error.__traceback__))}
+        get(record.name).error(record.getMessage().partition("\n")[0], **more)
 
 
 def get(name: str) -> structlog.typing.FilteringBoundLogger:

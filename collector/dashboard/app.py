@@ -7,6 +7,7 @@ from functools import partial
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
@@ -133,6 +134,8 @@ def _told(visit: Visit, wrong: Exception) -> Response:
     match wrong:
         case Refusal():
             refusal = wrong
+        case HTTPException():
+            refusal = Refusal(400, msg("That cannot be read"), msg("The form came broken, or with too many fields."))
         case NotFound():
             refusal = Refusal(404, msg("No such audience"), msg("It was deleted, or it is not one of yours."))
         case BadSetup():

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import orjson
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from collector import audit, clock, log, tags
@@ -266,12 +266,14 @@ def erasures(asked: Asked) -> Response:
 async def serve(engine: Engine, roles: tuple[Role, ...], handle: Handle, request: Request) -> Response:
     """One request from reading to answer; whatever is wrong with it becomes an error with a hint."""
     raw = b""
-    async for piece in request.stream():
-        raw += piece
-        if len(raw) > MOST_BODY:
-            return _error(413, "too_large", f"The body is over {MOST_BODY} bytes.", "Send a smaller one.")
     try:
+        async for piece in request.stream():
+            raw += piece
+            if len(raw) > MOST_BODY:
+                return _error(413, "too_large", f"The body is over {MOST_BODY} bytes.", "Send a smaller one.")
         return await run_in_threadpool(_answer, engine, roles, handle, request, raw)
+    except ClientDisconnect:
+        return Response(status_code=400)
     except Exception as bug:
         # The frames, not the message: it may quote what was asked.
         frames = "".join(traceback.format_tb(bug.__traceback__))

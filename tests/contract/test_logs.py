@@ -1,7 +1,10 @@
 """Every process logs one JSON object a line, to stderr, and nothing else."""
 
 import json
+import socket
 import time
+
+import httpx
 
 from collector import connections
 from collector.settings import Settings
@@ -23,6 +26,22 @@ def test_each_line_of_a_role_is_an_object(start: Start, redis: connections.Redis
         for line in lines:
             assert {"time", "level", "event", "part"} <= line.keys()
     assert "warning" in levels(worker.logged)
+
+
+def test_who_goes_away_or_sends_what_is_no_form_is_no_fault_of_ours(start: Start) -> None:
+    live = start("serve")
+    url = live.await_ready()
+    place = "127.0.0.1", int(url.rpartition(":")[2])
+    for path in ("/v1/audiences", "/v1/events", "/v1/server/events", "/dashboard/sign-in"):
+        with socket.create_connection(place) as line:
+            line.sendall(f"POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhalf".encode())
+    broken = httpx.post(
+        f"{url}/dashboard/sign-in", content=b"nothing", headers={"content-type": "multipart/form-data"}
+    )
+    crowded = httpx.post(f"{url}/dashboard/sign-in", data={f"a{number}": "" for number in range(1_001)})
+    assert (broken.status_code, crowded.status_code) == (400, 400)
+    live.stop()
+    assert "error" not in levels(live.logged)
 
 
 def levels(lines: list[dict[str, object]]) -> set[object]:
