@@ -38,6 +38,7 @@ NAME = f"collector:{socket.gethostname()}:{os.getpid()}"
 """What a server's CLIENT LIST calls the connections of this process."""
 
 SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
+SENTINELS_OWN = ("username", "password")  # of the Sentinels, as sentinel_username and so on
 FORMS = (
     "redis://host:6379/0, rediss://…, unix:///path, redis+cluster://host:6379,host:6379 "
     "or redis+sentinel://host:26379,host:26379/name"
@@ -60,6 +61,7 @@ def url(settings: Settings) -> str:
     """
     if settings.redis_url:
         _check_url(settings.redis_url)
+        _check_options(settings.redis_url)
         return settings.redis_url
     pointer = settings.data_dir / "redis.url"
     try:
@@ -89,6 +91,22 @@ def _check_url(address: str) -> None:
         raise BadSetup(
             "COLLECTOR_REDIS_URL ends its host too early. Mend: in a password write / ? # @ as %2F %3F %23 %40."
         )
+
+
+def _check_options(address: str) -> None:
+    """Raises BadSetup for an option that no connection takes. It is not quoted: it may be the rest of a password."""
+    many = several(address)
+    try:
+        options = dict(parse_url(many.base if many else address))  # type: ignore[no-untyped-call]
+        if many and many.kind == "sentinel":
+            for name in SENTINELS_OWN:
+                options.pop(f"sentinel_{name}", None)
+        redis.ConnectionPool(**options).make_connection()  # does not connect yet
+    except (TypeError, ValueError):
+        raise BadSetup(
+            "COLLECTOR_REDIS_URL has an option behind its ? that cannot be used. "
+            "Mend: see docs/cluster.md; in a password write ? as %3F."
+        ) from None
 
 
 def several(address: str) -> Several | None:
@@ -164,7 +182,7 @@ def _of_sentinels(kind: Any, common: dict[str, Any], many: Several, options: dic
     """A client of the primary that the Sentinels name; asked again for each new connection."""
     own = {
         name: common.pop(f"sentinel_{name}")
-        for name in ("username", "password")
+        for name in SENTINELS_OWN
         if f"sentinel_{name}" in common
     }
     secure = {"ssl": True} if common.pop("connection_class", None) else {}

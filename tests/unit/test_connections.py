@@ -1,7 +1,7 @@
 import pytest
 
-from collector.connections import fullest, several
-from collector.settings import BadSetup
+from collector.connections import fullest, open_redis, several
+from collector.settings import BadSetup, Settings
 
 
 def test_the_url_of_one_server_is_left_alone() -> None:
@@ -45,3 +45,24 @@ def test_the_server_nearest_to_its_limit_counts() -> None:
     boundless = {"used_memory": 5_000, "maxmemory": 0}
     assert fullest([roomy, tight, boundless]) is tight
     assert fullest([boundless, {**boundless, "used_memory": 1}]) is boundless
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://one?ssl_ca_certs=/ca.pem",
+        "rediss://one?ssl_ca_cert=/ca.pem",
+        "redis+cluster://one?cluster=yes",
+        "redis+cluster://one?socket_timeout=long",
+        "redis+sentinel://one/events?sentinel=yes",
+        "redis://one?sentinel_username=anna",
+    ],
+)
+def test_an_option_that_cannot_be_used_is_refused(url: str) -> None:
+    with pytest.raises(BadSetup, match=r"option .+ Mend: "):
+        open_redis(Settings(redis_url=url))
+
+
+@pytest.mark.parametrize("url", ["rediss://one?ssl_ca_certs=/ca.pem", "unix:///one", "redis://one?max_connections=9"])
+def test_the_options_that_there_are_are_taken(url: str) -> None:
+    open_redis(Settings(redis_url=url)).close()
