@@ -29,6 +29,8 @@ class Appends(Protocol):
 class Spools(Protocol):
     """What commit needs of spool.Spool."""
 
+    failure: str
+
     @property
     def rows(self) -> int: ...
 
@@ -64,6 +66,8 @@ class Committer:
         """Redis takes events again."""
         if self.away:
             self._log.warning("Redis is back, the spool is drained")
+            if self._spool is not None:
+                self._spool.failure = ""  # nothing is asked of it any more
         self.away = False
 
     async def drain(self) -> None:

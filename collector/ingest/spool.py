@@ -51,33 +51,18 @@ class Spool:
     """One file, held under a lock by one process. Everything on it happens in a thread of its own."""
 
     def __init__(self, path: Path, lock: int, installation: Installation, limit: int) -> None:
-        """Made by own() and orphans(). Raises sqlite3.Error."""
+        """Made by own() and orphans(). Raises sqlite3.Error and OSError."""
         self._path = path
         self._lock = lock
+        self._limit = limit
         self._secret = installation.secret
         self._digest = hashlib.sha256(b"spool" + installation.secret).hexdigest()[:16]
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._log = log.get("spool")
         self.rows = 0
+        self._gone = 0  # id of the last row that a stream has, while there is no room to delete it
         self.failure = ""  # why the last events were not taken: the error's class; "" when they were
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # sqlite gives its other files the same mode
-        disk.sync(path.parent)
-        self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        try:
-            self._base.execute("PRAGMA journal_mode = WAL")
-            self._base.execute("PRAGMA synchronous = FULL")
-            self._base.execute("PRAGMA secure_delete = ON")
-            self._base.execute(f"PRAGMA max_page_count = {max(limit // PAGE, 1)}")
-            self._base.executescript(SCHEMA)
-            (self.rows,) = self._base.execute("SELECT count(*) FROM spool").fetchone()
-            kept = self._base.execute("SELECT digest FROM installation").fetchone()
-            self.foreign = bool(self.rows) and kept != (self._digest,)
-            if not self.foreign and kept != (self._digest,):
-                self._base.execute("DELETE FROM installation")
-                self._base.execute("INSERT INTO installation VALUES (?)", (self._digest,))
-        except sqlite3.Error:
-            self._base.close()
-            raise
+        self._open()
 
     @classmethod
     def own(cls, folder: Path, installation: Installation, limit: int) -> Self:
@@ -147,6 +132,26 @@ class Spool:
     async def _run(self, work: Callable[..., T], *given: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
 
+    def _open(self) -> None:
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))  # sqlite gives its other files the same mode
+        disk.sync(self._path.parent)
+        self._base = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        try:
+            self._base.execute("PRAGMA journal_mode = WAL")
+            self._base.execute("PRAGMA synchronous = FULL")
+            self._base.execute("PRAGMA secure_delete = ON")
+            self._base.execute(f"PRAGMA max_page_count = {max(self._limit // PAGE, 1)}")
+            self._base.executescript(SCHEMA)
+            (self.rows,) = self._base.execute("SELECT count(*) FROM spool").fetchone()
+            kept = self._base.execute("SELECT digest FROM installation").fetchone()
+            self.foreign = bool(self.rows) and kept != (self._digest,)
+            if not self.foreign and kept != (self._digest,):
+                self._base.execute("DELETE FROM installation")
+                self._base.execute("INSERT INTO installation VALUES (?)", (self._digest,))
+        except sqlite3.Error:
+            self._base.close()
+            raise
+
     def _put(self, group: Sequence[ConsentedEvent]) -> list[bool]:
         if self._write(group):
             return [True] * len(group)
@@ -173,31 +178,59 @@ class Spool:
             return False
         self.failure = ""
         self.rows += len(group) - erased
+        self._recount()
         SPOOLED.labels("spooled").inc(len(group))
         SPOOLED.labels("erased").inc(erased)
         return True
 
     def _purge(self, gone: Sequence[ConsentedEvent]) -> None:
         erased = 0
-        with self._transaction():
-            for it in (sealed.bare for sealed in gone):
-                erased += self._erase(keys.visitor_mark(self._secret, it.tag, it.visitor))
+        try:
+            with self._transaction():
+                for it in (sealed.bare for sealed in gone):
+                    erased += self._erase(keys.visitor_mark(self._secret, it.tag, it.visitor))
+        except sqlite3.OperationalError:  # no room: the stream has the withdrawal, which hides them
+            return
         if erased:
             self._wipe()
             self.rows -= erased
+            self._recount()
             SPOOLED.labels("erased").inc(erased)
 
     def _erase(self, visitor: int) -> int:
         return self._base.execute("DELETE FROM spool WHERE visitor = ?", (visitor,)).rowcount
 
     def _take(self, most: int) -> list[Row]:
-        asked = "SELECT id, spread, mark, payload FROM spool ORDER BY id LIMIT ?"
-        return [Row(*row) for row in self._base.execute(asked, (most,))]
+        asked = "SELECT id, spread, mark, payload FROM spool WHERE id > ? ORDER BY id LIMIT ?"
+        return [Row(*row) for row in self._base.execute(asked, (self._gone, most))]
 
     def _drop(self, last: int) -> None:
-        self.rows -= self._base.execute("DELETE FROM spool WHERE id <= ?", (last,)).rowcount
-        if not self.rows:
+        """On a full disk there is no room to delete either: there the rows are passed over, and go with the file."""
+        if not self._gone:
+            try:
+                self.rows -= self._base.execute("DELETE FROM spool WHERE id <= ?", (last,)).rowcount
+            except sqlite3.OperationalError as error:
+                self._log.warning("no room to delete what was drained", reason=str(error))
+                self._gone = last
+        if self._gone:
+            self._gone = last
+            self._recount()
+            if not self.rows:
+                self._renew()
+        elif not self.rows:
             self._wipe()
+
+    def _recount(self) -> None:
+        if self._gone:
+            (self.rows,) = self._base.execute(
+                "SELECT count(*) FROM spool WHERE id > ?", (self._gone,)
+            ).fetchone()
+
+    def _renew(self) -> None:
+        self._base.close()
+        self._remove()
+        self._open()
+        self._gone = 0
 
     def _wipe(self) -> None:
         """Take what was erased out of the write-ahead log too; secure_delete has overwritten it in the file."""
@@ -206,9 +239,12 @@ class Spool:
     def _shut(self) -> None:
         self._base.close()
         if not self.rows:
-            for end in ("", "-wal", "-shm"):
-                Path(f"{self._path}{end}").unlink(missing_ok=True)
+            self._remove()
         os.close(self._lock)
+
+    def _remove(self) -> None:
+        for end in ("", "-wal", "-shm"):
+            Path(f"{self._path}{end}").unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

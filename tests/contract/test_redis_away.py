@@ -247,6 +247,7 @@ def test_a_full_spool_is_503_with_retry_after_and_what_was_acknowledged_is_kept(
     wait(lambda: set(stored(client)) >= acknowledged)
     assert stored(client) == dict.fromkeys(acknowledged, 1)
     wait(lambda: post(url, tag.id, "after").status_code == 200)
+    assert state(url)["reasons"] == [], "what the spool could not take is over"
 
 
 def test_a_full_redis_is_503_not_spooled_and_resumes_by_itself(

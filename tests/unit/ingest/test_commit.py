@@ -144,6 +144,7 @@ class Disk:
     """Stands for the spool."""
 
     rows = 0
+    failure = "full"
 
     def __init__(self) -> None:
         self.kept: list[str] = []
@@ -176,6 +177,7 @@ def test_the_spool_takes_what_redis_does_not_until_redis_is_back(fault: Exceptio
         assert redis.groups == [["a", "no room"]], "nobody waits for a second time-out"
         redis.fault = None
         committer.back()
+        assert not disk.failure, "nothing is asked of it any more"
         assert await committer.commit(events("c", "old")) == [True, False]
         assert disk.kept == ["a", "no room", "b"]
 

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,38 @@ def test_rows_that_come_while_others_are_drained_stay(tmp_path: Path) -> None:
     asyncio.run(spool.put([sealed(happened(BEN, event_id="second"))]))
     asyncio.run(spool.drop(rows))
     assert (ids(spool), spool.rows) == (["second"], 1)
+    asyncio.run(spool.close())
+
+
+class FullDisk:
+    """A connection to a database whose disk has room for nothing any more."""
+
+    def __init__(self, base: Any) -> None:
+        self._base = base
+
+    def execute(self, text: str, *given: Any) -> Any:
+        if text.startswith(("INSERT", "DELETE")):
+            raise sqlite3.OperationalError("database or disk is full")
+        return self._base.execute(text, *given)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._base, name)
+
+
+def test_on_a_full_disk_it_is_drained_all_the_same(tmp_path: Path) -> None:
+    spool = Spool.own(tmp_path, HERE, LIMIT)
+    asyncio.run(spool.put([sealed(happened(ANNA, event_id=f"{number}")) for number in range(5)]))
+    spool._base = FullDisk(spool._base)  # type: ignore[assignment]
+    assert asyncio.run(spool.put([sealed(happened(BEN))])) == [False]
+    asyncio.run(spool.purge([sealed(happened(ANNA), WITHDRAWN)]))
+    seen = []
+    while rows := asyncio.run(spool.take(2)):
+        seen += [decode_streamed(row.payload).event_id for row in rows]
+        asyncio.run(spool.drop(rows))
+        assert spool.rows == 5 - len(seen)
+    assert seen == ["0", "1", "2", "3", "4"], "each once"
+    assert asyncio.run(spool.put([sealed(happened(BEN, event_id="room"))])) == [True], "its own bytes are room now"
+    assert (ids(spool), spool.rows) == (["room"], 1)
     asyncio.run(spool.close())
 
 
