@@ -11,6 +11,7 @@ from collector.stream import scripts
 from collector.stream.partitions import Installation
 from collector.worker.chores import Chore, Duty
 
+REST = 10.0  # seconds for a chore where it failed: a full disk stays so for a while, and each try reads and logs
 PAUSE = 0.1  # seconds between rounds: what a forced flush or a backfill waits at most
 
 logger = log.get("keeper")
@@ -34,6 +35,7 @@ class Keeper:
             Duty(client, installation, number, settings, clock) for number in range(installation.partitions)
         ]
         self._last: dict[str, float] = {}
+        self._failed: dict[tuple[str, int], float] = {}
         self.owned: frozenset[int] = frozenset()
         self.leads = False  # whether this worker does the chores of the whole installation
 
@@ -60,6 +62,9 @@ class Keeper:
 
     def _do(self, chore: Chore, duties: Sequence[Duty], stop: threading.Event) -> None:
         for duty in duties:
+            place = chore.name, duty.number
+            if abs(self._clock() - self._failed.get(place, float("-inf"))) < REST:
+                continue
             try:
                 chore.do(duty)
             except Exception as error:
@@ -68,5 +73,6 @@ class Keeper:
                     stop.wait(1.0)
                     return
                 # A corrupt file or a full disk must not end the other chores, nor other partitions' shares.
+                self._failed[place] = self._clock()
                 metrics.CHORE_FAILURES.labels(chore.name).inc()
                 logger.exception("chore_failed", chore=chore.name, partition=duty.number)

@@ -132,7 +132,16 @@ def test_a_chore_that_fails_keeps_neither_the_others_nor_other_partitions(
         done.append(("failing", duty.number))
         raise error
 
-    a_keeper(parts, Chore("failing", lambda _: 0, fail), chore("next", done)).round(Impatient())
+    keeper = a_keeper(parts, Chore("failing", lambda _: 0, fail), chore("next", done, every=0))
+    keeper.round(Impatient())
+    assert done == [("failing", 0), ("failing", 2), ("next", 0), ("next", 2)]
+    done.clear()
+    parts.now += 9
+    keeper.round(Impatient())
+    assert done == [("next", 0), ("next", 2)], "it rests where it failed"
+    done.clear()
+    parts.now += 1
+    keeper.round(Impatient())
     assert done == [("failing", 0), ("failing", 2), ("next", 0), ("next", 2)]
 
 
