@@ -11,7 +11,7 @@ import orjson
 from prometheus_client import start_http_server
 
 from collector import clock, connections, keys, log, metrics
-from collector.settings import Settings
+from collector.settings import BadSetup, Settings
 from collector.stream import read, scripts
 from collector.stream.partitions import Installation, open_installation
 from collector.worker import chores, poison
@@ -38,10 +38,20 @@ def run(settings: Settings, stop: threading.Event, now: clock.Clock = clock.syst
     if entered is None:
         return
     client, installation = entered
-    if settings.worker_metrics_port:
-        start_http_server(settings.worker_metrics_port, addr=settings.host)
+    _show_metrics(settings)
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     Worker(client, installation, settings, name, now).run(stop)
+
+
+def _show_metrics(settings: Settings) -> None:
+    if port := settings.worker_metrics_port:
+        try:
+            start_http_server(port, addr=settings.host)
+        except OSError as error:
+            raise BadSetup(
+                f"{settings.host} port {port} cannot be listened on ({error.strerror}). "
+                "Mend: choose another with COLLECTOR_WORKER_METRICS_PORT; each worker needs its own."
+            ) from None
 
 
 def _enter(settings: Settings, stop: threading.Event) -> tuple[connections.Redis, Installation] | None:

@@ -13,6 +13,7 @@ from collector import connections, keys, tags
 from collector.embedded import Embedded
 from collector.settings import Settings
 from tests.conftest import Start
+from tests.contract.test_cli import collector
 
 ORIGIN = "https://shop.example"
 
@@ -66,6 +67,16 @@ def test_a_half_alone_answers_ops_and_not_the_other_half(
     assert httpx.get(f"{url}/metrics").status_code == 200
     assert (httpx.get(f"{url}/tag.js").status_code != 404) == (half == "edge")
     assert (httpx.get(f"{url}/v1/audiences").status_code != 404) == (half == "query")
+
+
+def test_a_worker_whose_metrics_port_is_taken_says_so_in_one_line(
+    settings: Settings, redis: connections.Redis
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ran = collector("worker", redis_url=settings.redis_url, worker_metrics_port=port)
+    assert ran.returncode == 2
+    assert ran.stderr.count("\n") == 1 and f"port {port}" in ran.stderr and "Mend: " in ran.stderr
 
 
 def test_the_admin_key_is_let_in_and_a_new_one_ends_the_old(start: Start, redis: connections.Redis) -> None:
