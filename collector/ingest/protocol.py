@@ -101,12 +101,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """Have the parser read. What follows a wish for another protocol it takes for that one's: a body would be lost,
         or pass for a request of its own. So what has such a wish is read again without it.
         """
-        rest = memoryview(data)
+        rest: bytes | memoryview = data
         while True:
             try:
                 self.parser.feed_data(rest)
             except HttpParserUpgrade as wish:
-                rest = rest[wish.args[0] :]
+                rest = memoryview(rest)[wish.args[0] :]
                 head = self._without_wish()
                 self.parser = HttpRequestParser(self)  # after «connection: close» the one before hears no more
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
