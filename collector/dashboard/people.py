@@ -54,7 +54,10 @@ def login_of(text: str) -> str:
 
 
 class People:
-    """The people of an installation. Blocks; raises connections.Unavailable when Redis cannot answer."""
+    """The people of an installation. Blocks; raises connections.Unavailable when Redis cannot answer.
+
+    Who brings a password takes a place() first.
+    """
 
     def __init__(self, client: Redis, clock: Clock, hasher: PasswordHasher | None = None) -> None:
         self._client = client
@@ -63,6 +66,18 @@ class People:
         self._places = threading.BoundedSemaphore(AT_ONCE + WAITING)
         self._turns = threading.BoundedSemaphore(AT_ONCE)
         self._nobody = self._hasher.hash("nobody's")
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among those whose passwords are hashed, for all that hangs on it: a try that would count, a link that
+        would be spent. Raises Busy.
+        """
+        if not self._places.acquire(blocking=False):
+            raise Busy
+        try:
+            yield
+        finally:
+            self._places.release()
 
     def all(self) -> list[Person]:
         """Everybody, the oldest first."""
@@ -79,7 +94,7 @@ class People:
     def add(
         self, login: str, name: str, rank: Rank, tags: Sequence[str] | None, password: str = ""
     ) -> Person:
-        """Somebody new. Raises Taken, and Busy with a password."""
+        """Somebody new. Raises Taken."""
         person = Person(
             login=login_of(login),
             name=name.strip(),
@@ -99,7 +114,7 @@ class People:
         return self._change(login, lambda who: msgspec.structs.replace(who, rank=rank, tags=bound))
 
     def set_password(self, login: str, password: str) -> Person | None:
-        """A new password ends every session there was. Raises Busy."""
+        """A new password ends every session there was."""
         made = self._hash(password)
         return self._change(
             login,
@@ -114,11 +129,11 @@ class People:
         return bool(self._client.hdel(keys.PEOPLE, login_of(login)))
 
     def check(self, login: str, password: str) -> Person | None:
-        """The person whose password this is. A login that nobody has takes as long as a wrong password. Raises Busy."""
+        """The person whose password this is. A login that nobody has takes as long as a wrong password."""
         person = self.get(login)
         known = person.password if person and person.password else self._nobody
         try:
-            with self._turn():
+            with self._turns:
                 self._hasher.verify(known, password)
         except (VerificationError, InvalidHashError):
             return None
@@ -128,18 +143,8 @@ class People:
         return self._change(login, lambda who: msgspec.structs.replace(who, signed_in_at=now))
 
     def _hash(self, password: str) -> str:
-        with self._turn():
+        with self._turns:
             return self._hasher.hash(password)
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if not self._places.acquire(blocking=False):
-            raise Busy
-        try:
-            with self._turns:
-                yield
-        finally:
-            self._places.release()
 
     def _change(self, login: str, change: Callable[[Person], Person]) -> Person | None:
         def write(pipeline: Redis) -> Person | None:

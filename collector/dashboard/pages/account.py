@@ -18,14 +18,17 @@ def change_password(visit: Visit) -> Response:
     if not login:
         return visit.go("/account")
     errors = password_errors(visit, login)
-    if not errors and (wait := site.tries.begin(login)):
-        errors["old"] = visit.say("Too many tries. The next one counts in %(seconds)d seconds.", seconds=wait)
-    if not errors and site.people.check(login, visit.secret_field("old")[:MOST_PASSWORD]) is None:
-        errors["old"] = visit.say("That is not your present password.")
     if errors:
         return _page(visit, errors, 422)
-    site.tries.forgive(login)
-    person = site.people.set_password(login, visit.secret_field("password"))
+    with site.people.place():
+        if wait := site.tries.begin(login):
+            errors["old"] = visit.say("Too many tries. The next one counts in %(seconds)d seconds.", seconds=wait)
+        elif site.people.check(login, visit.secret_field("old")[:MOST_PASSWORD]) is None:
+            errors["old"] = visit.say("That is not your present password.")
+        if errors:
+            return _page(visit, errors, 422)
+        site.tries.forgive(login)
+        person = site.people.set_password(login, visit.secret_field("password"))
     response = visit.go("/account?done=password")
     if person is not None:
         token = site.sessions.begin(login=login, generation=person.generation)

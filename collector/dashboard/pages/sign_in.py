@@ -25,11 +25,12 @@ def by_password(visit: Visit) -> Response:
         login_of(visit.field("login"))[:MOST_NAME],
         visit.secret_field("password")[:MOST_PASSWORD],
     )
-    if wait := visit.site.tries.begin(login):
-        return _form(
-            visit, visit.say("Too many tries. The next one counts in %(seconds)d seconds.", seconds=wait), 429
-        )
-    person = visit.site.people.check(login, password)
+    with visit.site.people.place():
+        if wait := visit.site.tries.begin(login):
+            return _form(
+                visit, visit.say("Too many tries. The next one counts in %(seconds)d seconds.", seconds=wait), 429
+            )
+        person = visit.site.people.check(login, password)
     if person is None:
         return _form(visit, visit.say("That is not right. Check both, and mind capital letters."), 401)
     visit.site.tries.forgive(login)
@@ -66,9 +67,10 @@ def first_person(visit: Visit) -> Response:
         errors["login"] = visit.say("An e-mail address, or a name without blanks.")
     if key is not None and not errors:
         try:
-            person = visit.site.people.add(
-                login, name[:MOST_NAME] or login, "admin", key.tags, visit.secret_field("password")
-            )
+            with visit.site.people.place():
+                person = visit.site.people.add(
+                    login, name[:MOST_NAME] or login, "admin", key.tags, visit.secret_field("password")
+                )
         except Taken:
             return visit.go("/sign-in")
         visit.note("made_account", who=person.login)
@@ -85,17 +87,18 @@ def link(visit: Visit) -> Response:
 def use_link(visit: Visit) -> Response:
     client, token = visit.site.engine.client, visit.request.path_params["token"]
     found = _link(visit, links.look(client, token))
-    if found.kind == "invite":
-        errors = password_errors(visit, found.login)
-        if errors:
-            return visit.page(
-                "link.html", 422, kind=found.kind, login=found.login, errors=errors, least=LEAST_PASSWORD
-            )
-    found = _link(visit, links.use(client, token))
     if found.kind == "enter":
+        found = _link(visit, links.use(client, token))
         visit.note("signed_in", links.ENTERED, who=tags.ADMIN)
         return _enter(visit, visit.site.sessions.begin(key=found.key))
-    person = visit.site.people.set_password(found.login, visit.secret_field("password"))
+    errors = password_errors(visit, found.login)
+    if errors:
+        return visit.page(
+            "link.html", 422, kind=found.kind, login=found.login, errors=errors, least=LEAST_PASSWORD
+        )
+    with visit.site.people.place():
+        found = _link(visit, links.use(client, token))
+        person = visit.site.people.set_password(found.login, visit.secret_field("password"))
     if person is None:
         raise _spent()
     return _enter_as(visit, person)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from urllib.parse import urlencode
 
 import httpx
@@ -13,10 +14,11 @@ from starlette.applications import Starlette
 from collector import tags
 from collector.audience import rules
 from collector.connections import Redis
-from collector.dashboard import app
+from collector.dashboard import app, links
 from collector.dashboard.pages import ALL
-from collector.dashboard.people import People
+from collector.dashboard.people import AT_ONCE, WAITING, People
 from collector.dashboard.site import Site
+from collector.dashboard.tries import FREE
 from collector.query.engine import Engine
 from collector.settings import Settings
 from tests.unit.parts import TAG, Parts, happened
@@ -113,6 +115,24 @@ def test_a_wrong_password_and_an_unknown_login_get_the_same_answer(browser: Brow
     known, unknown = texts[:7], texts[7:]
     assert [row[1:] for row in known] == [row[1:] for row in unknown]
     assert [row[1] for row in known] == [401] * 5 + [429] * 2
+
+
+def test_a_flood_of_guesses_neither_counts_against_others_nor_spends_their_links(
+    browser: Browser, site: Site
+) -> None:
+    site.people.add("anna", "Anna", "viewer", None, PASSWORD)
+    site.people.add("bert", "Bert", "viewer", None)
+    invite = links.path(links.make(site.engine.client, links.Link(kind="invite", login="bert"), 60))
+    fields = {"login": "anna", "password": PASSWORD}
+    with ExitStack() as flood:
+        for _ in range(AT_ONCE + WAITING):
+            flood.enter_context(site.people.place())
+        for path in ["/dashboard/sign-in"] * (FREE + 1) + [invite]:
+            assert browser.post(path, data={**fields, "token": token(browser, path)}).status_code == 503
+    for path in ("/dashboard/sign-in", invite):
+        answer = browser.post(path, data={**fields, "token": token(browser, path)})
+        assert answer.headers["location"] == "/dashboard/audiences"
+        browser.post("/dashboard/sign-out", data={"token": token(browser, "/dashboard/audiences")})
 
 
 @pytest.mark.parametrize("rank", ["viewer", "marketer"])

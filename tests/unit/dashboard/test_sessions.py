@@ -144,8 +144,13 @@ def test_a_flood_of_guesses_takes_only_some_of_the_threads(redis: Redis, clock: 
     slow.verify.side_effect = lambda *given: looked.wait(20) and CHEAP.verify(*given)
     people, most = People(redis, clock, slow), AT_ONCE + WAITING
     people.add("anna", "Anna", "viewer", None, "a long password")
+
+    def guess(number: int) -> object:
+        with people.place():
+            return people.check(f"guessed{number}", "a guess")
+
     with ThreadPoolExecutor(most + 1) as threads:
-        tries = [threads.submit(people.check, f"guessed{number}", "a guess") for number in range(most + 1)]
+        tries = [threads.submit(guess, number) for number in range(most + 1)]
         refused = next(as_completed(tries, timeout=10))
         assert isinstance(refused.exception(), Busy), "and nobody had to wait for it"
         looked.set()
