@@ -1,6 +1,5 @@
 """Caller: what a request's headers say, read once."""
 
-import re
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -11,9 +10,6 @@ from collector.ingest import bots
 from collector.ingest.exchange import EXTENSION, Exchange
 
 COOKIE = "_collector_id"
-# The first that is an id, as the tag has it. No parser of cookies: the site's other ones, which come along, often break
-# the standard (JSON, bare words, spaces), and one of them would hide the id.
-_own_id = re.compile(rf"(?:^|;)[ \t]*{COOKIE}=({BROWSER_ID.pattern})[ \t]*(?:;|$)", re.ASCII).search
 
 
 class Caller:
@@ -45,9 +41,19 @@ class Caller:
 
     @property
     def cookie(self) -> str:
-        """The visitor id that the browser keeps for this site, "" when there is none to believe."""
-        found = _own_id(self.header(b"cookie"))
-        return found[1] if found else ""
+        """The visitor id that the browser keeps for this site, "" when there is none to believe.
+
+        The first that is an id, as the tag has it. No parser of cookies: the site's other ones, which come along, often
+        break the standard (JSON, bare words, spaces), and one of them would hide the id.
+        """
+        text = self.header(b"cookie")
+        if COOKIE not in text:
+            return ""
+        for each in text.split(";"):  # with forty others a fifth of the time of a pattern for the whole
+            name, _, value = each.strip(" \t").partition("=")
+            if name == COOKIE and BROWSER_ID.fullmatch(value):
+                return value
+        return ""
 
     @property
     def user_agent(self) -> str:
