@@ -102,7 +102,7 @@ def _check_options(address: str) -> None:
             for name in SENTINELS_OWN:
                 options.pop(f"sentinel_{name}", None)
         redis.ConnectionPool(**options).make_connection()  # does not connect yet
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RedisError):
         raise BadSetup(
             "COLLECTOR_REDIS_URL has an option behind its ? that cannot be used. "
             "Mend: see docs/cluster.md; in a password write ? as %3F."

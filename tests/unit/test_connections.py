@@ -56,6 +56,8 @@ def test_the_server_nearest_to_its_limit_counts() -> None:
         "redis+cluster://one?socket_timeout=long",
         "redis+sentinel://one/events?sentinel=yes",
         "redis://one?sentinel_username=anna",
+        "redis://one?protocol=4",
+        "rediss://one?ssl_cert_reqs=no",
     ],
 )
 def test_an_option_that_cannot_be_used_is_refused(url: str) -> None:
