@@ -39,6 +39,8 @@ NAME = f"collector:{socket.gethostname()}:{os.getpid()}"
 
 SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
 SENTINELS_OWN = ("username", "password")  # of the Sentinels, as sentinel_username and so on
+RESP = 2  # the protocol: with it answers have the same shapes from Redis 7.0 and Valkey 9
+TEXT = {"decode_responses", "encoding", "encoding_errors"}  # answers are bytes here
 FORMS = (
     "redis://host:6379/0, rediss://…, unix:///path, redis+cluster://host:6379,host:6379 "
     "or redis+sentinel://host:26379,host:26379/name"
@@ -94,7 +96,7 @@ def _check_url(address: str) -> None:
 
 
 def _check_options(address: str) -> None:
-    """Raises BadSetup for an option that no connection takes. It is not quoted: it may be the rest of a password."""
+    """Raises BadSetup for an option that cannot be used here. It is not quoted: it may be the rest of a password."""
     many = several(address)
     try:
         options = dict(parse_url(many.base if many else address))  # type: ignore[no-untyped-call]
@@ -102,11 +104,14 @@ def _check_options(address: str) -> None:
             for name in SENTINELS_OWN:
                 options.pop(f"sentinel_{name}", None)
         redis.ConnectionPool(**options).make_connection()  # does not connect yet
+        usable = not TEXT & options.keys() and int(options.get("protocol", RESP)) == RESP
     except (TypeError, ValueError, RedisError):
+        usable = False
+    if not usable:
         raise BadSetup(
             "COLLECTOR_REDIS_URL has an option behind its ? that cannot be used. "
             "Mend: see docs/cluster.md; in a password write ? as %3F."
-        ) from None
+        )
 
 
 def several(address: str) -> Several | None:
@@ -190,7 +195,7 @@ def _of_sentinels(kind: Any, common: dict[str, Any], many: Several, options: dic
     for name in ("host", "port"):
         common.pop(name)
     sentinels = kind(many.hosts, sentinel_kwargs={**options, **secure, **own})
-    return sentinels.master_for(many.name, **common, **options, **secure)
+    return sentinels.master_for(many.name, **{**options, **common, **secure})  # the URL's win, as for one server
 
 
 class _AsyncCluster(redis.asyncio.RedisCluster):
@@ -314,7 +319,7 @@ def _options(timeout: float) -> dict[str, Any]:
         "socket_timeout": timeout,
         "socket_connect_timeout": min(timeout, 5.0),
         "retry": Retry(ExponentialBackoff(), 0),
-        "protocol": 2,  # RESP2: the same shapes from Redis 7.0 and Valkey 9
+        "protocol": RESP,
         "health_check_interval": 0,
         "client_name": NAME,
     }

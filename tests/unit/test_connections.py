@@ -1,6 +1,6 @@
 import pytest
 
-from collector.connections import fullest, open_redis, several
+from collector.connections import fullest, open_async, open_redis, several
 from collector.settings import BadSetup, Settings
 
 
@@ -56,8 +56,9 @@ def test_the_server_nearest_to_its_limit_counts() -> None:
         "redis+cluster://one?socket_timeout=long",
         "redis+sentinel://one/events?sentinel=yes",
         "redis://one?sentinel_username=anna",
-        "redis://one?protocol=4",
+        *("redis://one?protocol=3", "redis://one?protocol=4"),
         "rediss://one?ssl_cert_reqs=no",
+        "redis://one?decode_responses=true",
     ],
 )
 def test_an_option_that_cannot_be_used_is_refused(url: str) -> None:
@@ -65,6 +66,21 @@ def test_an_option_that_cannot_be_used_is_refused(url: str) -> None:
         open_redis(Settings(redis_url=url))
 
 
-@pytest.mark.parametrize("url", ["rediss://one?ssl_ca_certs=/ca.pem", "unix:///one", "redis://one?max_connections=9"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rediss://one?ssl_ca_certs=/ca.pem",
+        "unix:///one",
+        "redis://one?max_connections=9&protocol=2",
+        "rediss+sentinel://one/events?ssl_ca_certs=/ca.pem&socket_timeout=9",
+    ],
+)
 def test_the_options_that_there_are_are_taken(url: str) -> None:
     open_redis(Settings(redis_url=url)).close()
+    open_async(Settings(redis_url=url), timeout=1)
+
+
+def test_an_option_of_the_url_wins_for_one_server_and_for_the_primary_of_sentinels() -> None:
+    for url in ("redis://one?socket_timeout=9", "redis+sentinel://one/events?socket_timeout=9"):
+        with open_redis(Settings(redis_url=url)) as client:
+            assert client.connection_pool.connection_kwargs["socket_timeout"] == 9
