@@ -151,6 +151,7 @@ class Spool:
         except sqlite3.Error:
             self._base.close()
             raise
+        self._closed = False
 
     def _put(self, group: Sequence[ConsentedEvent]) -> list[bool]:
         if self._write(group):
@@ -160,6 +161,8 @@ class Spool:
     def _write(self, group: Sequence[ConsentedEvent]) -> bool:
         erased = 0
         try:
+            if self._closed:
+                self._open()
             with self._transaction():
                 for sealed in group:
                     it = sealed.bare
@@ -171,7 +174,7 @@ class Spool:
                     self._base.execute(INSERT, row)
             if erased:
                 self._wipe()
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             if not self.failure:
                 self._log.error("the spool takes nothing", error=type(error).__name__, reason=str(error))
             self.failure = str(error)
@@ -184,6 +187,8 @@ class Spool:
         return True
 
     def _purge(self, gone: Sequence[ConsentedEvent]) -> None:
+        if not self.rows:
+            return
         erased = 0
         try:
             with self._transaction():
@@ -201,11 +206,16 @@ class Spool:
         return self._base.execute("DELETE FROM spool WHERE visitor = ?", (visitor,)).rowcount
 
     def _take(self, most: int) -> list[Row]:
+        if not self.rows:
+            return []
         asked = "SELECT id, spread, mark, payload FROM spool WHERE id > ? ORDER BY id LIMIT ?"
         return [Row(*row) for row in self._base.execute(asked, (self._gone, most))]
 
     def _drop(self, last: int) -> None:
-        """On a full disk there is no room to delete either: there the rows are passed over, and go with the file."""
+        """On a full disk there is no room to delete either: there the rows are passed over, and go with the file.
+
+        The next one is begun when it is needed: by now others may have taken the room.
+        """
         if not self._gone:
             try:
                 self.rows -= self._base.execute("DELETE FROM spool WHERE id <= ?", (last,)).rowcount
@@ -216,7 +226,9 @@ class Spool:
             self._gone = last
             self._recount()
             if not self.rows:
-                self._renew()
+                self._base.close()
+                self._remove()
+                self._gone, self._closed = 0, True
         elif not self.rows:
             self._wipe()
 
@@ -225,12 +237,6 @@ class Spool:
             (self.rows,) = self._base.execute(
                 "SELECT count(*) FROM spool WHERE id > ?", (self._gone,)
             ).fetchone()
-
-    def _renew(self) -> None:
-        self._base.close()
-        self._remove()
-        self._open()
-        self._gone = 0
 
     def _wipe(self) -> None:
         """Take what was erased out of the write-ahead log too; secure_delete has overwritten it in the file."""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -130,7 +131,7 @@ class FullDisk:
         return getattr(self._base, name)
 
 
-def test_on_a_full_disk_it_is_drained_all_the_same(tmp_path: Path) -> None:
+def test_on_a_full_disk_it_is_drained_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = Spool.own(tmp_path, HERE, LIMIT)
     asyncio.run(spool.put([sealed(happened(ANNA, event_id=f"{number}")) for number in range(5)]))
     spool._base = FullDisk(spool._base)  # type: ignore[assignment]
@@ -142,6 +143,10 @@ def test_on_a_full_disk_it_is_drained_all_the_same(tmp_path: Path) -> None:
         asyncio.run(spool.drop(rows))
         assert spool.rows == 5 - len(seen)
     assert seen == ["0", "1", "2", "3", "4"], "each once"
+    asyncio.run(spool.purge([sealed(happened(ANNA), WITHDRAWN)]))
+    with monkeypatch.context() as others:  # who have taken the room
+        others.setattr(sqlite3, "connect", Mock(side_effect=sqlite3.OperationalError("database or disk is full")))
+        assert asyncio.run(spool.put([sealed(happened(BEN))])) == [False]
     assert asyncio.run(spool.put([sealed(happened(BEN, event_id="room"))])) == [True], "its own bytes are room now"
     assert (ids(spool), spool.rows) == (["room"], 1)
     asyncio.run(spool.close())
