@@ -128,8 +128,8 @@ def test_headers_up_to_the_limit(
 
 
 def test_headers_without_an_end_are_cut_off(address: tuple[str, int]) -> None:
-    said, seconds = talk(address, b"GET /healthz HTTP/1.1\r\n", *[b"x: " + b"y" * 10_000 + b"\r\n"] * 100)
-    assert status(said) in (431, 0) and seconds < HEADERS, "0: the answer was lost, as more was under way"
+    said, _ = talk(address, b"GET /healthz HTTP/1.1\r\n", *[b"x: " + b"y" * 10_000 + b"\r\n"] * 100)
+    assert status(said) in (431, 0), "not the 408 of slow ones. 0: the answer was lost, as more was under way"
 
 
 @pytest.mark.parametrize(("over", "wanted"), [(0, 404), (1, 414)])
@@ -258,7 +258,7 @@ def test_an_old_client_s_connection_is_closed_after_the_answer(address: tuple[st
     said, seconds = talk(address, b"GET /healthz HTTP/1.0\r\n" + HOST + b"\r\n")
     assert status(said) == 200
     assert said.endswith(b'\r\nconnection: close\r\n\r\n{"status":"ok"}')
-    assert seconds < 1
+    assert seconds < 4, "an idle one's has five"
 
 
 def test_no_answer_repeats_control_characters_of_its_request(address: tuple[str, int]) -> None:
