@@ -22,6 +22,7 @@ before(async () => {
   // The simulated shoppers go home, so that every step of a size is this visitor's.
   const { page } = await enter();
   assert.match(await page.locator('#crowd').innerText(), /Simulated shoppers/);
+  await page.locator('#crowd input:enabled').waitFor({ state: 'attached' });
   await page.locator('#crowd .track').click();
   await until(async () => !(await state()).shoppers.on, 'the shoppers to stop');
   await until(async () => (await settled()) !== undefined, 'the sizes to rest');

@@ -158,7 +158,7 @@ const showAudience = ({ name, words, size, you }) => {
   if (you !== undefined) audience.row.classList.toggle('mine', you);
 };
 const showCrowd = ({ on, visits, returning, fates }) => {
-  find('#crowd input').checked = on;
+  Object.assign(find('#crowd input'), { checked: on, disabled: false }); // before, a click would ask for what is
   find('#people').textContent = `${visits} visits so far, ${returning} by somebody who came back.`;
   find('#fates').replaceChildren(
     ...fates.map(({ outcome, reason, events: number }) =>
