@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -180,8 +181,9 @@ def _way_in(settings: Settings) -> str:
 
 def _welcome(settings: Settings, tag: tags.Tag, key: str, way_in: str, shop: int | None) -> str:
     kept = "" if settings.admin_key else f"  (kept in {settings.data_dir / 'admin.key'})"
-    command = "collector" if shutil.which("collector") else f"{Path(sys.executable).parent / 'collector'}"
-    where = "" if settings.data_dir == Path("data") else f" --data-dir {settings.data_dir}"
+    beside = shlex.quote(str(Path(sys.executable).parent / "collector"))
+    command = "collector" if shutil.which("collector") else beside
+    where = "" if settings.data_dir == Path("data") else f" --data-dir {shlex.quote(str(settings.data_dir))}"
     address = "" if shop is None else demo.shop_url(settings, shop)
     shop_line = f"\n  Demo shop   {address}" if address else ""
     first = (
