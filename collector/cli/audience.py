@@ -39,7 +39,7 @@ def create(
     data_dir: DataDir = None,
 ) -> None:
     """Create an audience. Says how much memory its new conditions take."""
-    draft = _read(file)
+    draft = _read(file, tag)
     with opened(data_dir) as it:
         weight = it.engine.registry.weight(it.tag(tag).id, draft.rule)
         audience = it.engine.registry.create(tag, draft.name, draft.description, draft.rule)
@@ -124,8 +124,8 @@ def _state(shown: dict[str, Any]) -> str:
     return f"{shown['status']}{reason}"
 
 
-def _read(file: str) -> Draft:
-    """Raises BadSetup when the file holds nothing like an audience."""
+def _read(file: str, tag: str) -> Draft:
+    """Raises BadSetup when the file holds nothing like an audience, or one of another tag."""
     try:
         raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         given = decode_json(raw)
@@ -138,6 +138,8 @@ def _read(file: str) -> Draft:
         raise BadSetup(
             f"{file} has an unknown key {min(unknown)}. Mend: name, description and rule are known."
         )
+    if draft.get("tag", tag) != tag:
+        raise BadSetup(f"{file} is of another tag than {tag}. Mend: take its tag out, or name that one.")
     name = draft.get("name", "audience" if file == "-" else Path(file).stem)
     description = draft.get("description") or ""
     if not isinstance(name, str) or not name.strip() or not isinstance(description, str):

@@ -101,6 +101,7 @@ def test_a_key_is_shown_once_works_and_ends(cli: Cli, redis: connections.Redis, 
         ["audience", "create", "1234567890123", "RULE"],
         ["audience", "create", "TAG", "missing.json"],
         ["audience", "create", "TAG", "BAD"],
+        ["audience", "create", "TAG", "OTHERS"],
         ["audience", "list", "--tag", "1234567890123"],
         ["import", "RULE", "--tag", "1234567890123", "--consent-attested", "x"],
         ["import", "RULE", "--tag", "TAG"],
@@ -124,7 +125,8 @@ def test_misuse_is_one_line_and_exit_2(
 ) -> None:
     (tmp_path / "rule.json").write_text('{"event": "lead"}')
     (tmp_path / "bad.json").write_text('{"rule": {"event": 5}}')
-    names = {"TAG": tag, "RULE": str(tmp_path / "rule.json"), "BAD": str(tmp_path / "bad.json")}
+    (tmp_path / "others.json").write_text('{"tag": "1234567890123", "rule": {"event": "lead"}}')
+    names = {"TAG": tag, **{name: str(tmp_path / f"{name.lower()}.json") for name in ("RULE", "BAD", "OTHERS")}}
     monkeypatch.setenv("COLLECTOR_REDIS_URL", settings.redis_url)
     monkeypatch.setattr(sys, "argv", ["collector", *(names.get(word, word) for word in command)])
     with pytest.raises(SystemExit, match="2"):  # in this process: a new one each takes a second
