@@ -24,10 +24,10 @@ const visit = { name: 'pagevisit', time: Date.now(), data: {}, own: true };
 const flush = () => {
   const queue = window.collect?.queue;
   if (!queue) return; // the base code comes later: at the next event, or on leaving
-  for (const { name, time, data, eventId, own } of gathered.splice(0)) {
+  for (const { said, time, data, eventId, own } of gathered.splice(0)) {
     // Of an order the tag makes an id that outlives the page view, checkout_<order_id>: better than a vendor's.
     const given = { ...data, event_id: data.order_id ? undefined : eventId };
-    queue.push([time, own ? ['page', given] : ['track', name, given]]);
+    queue.push([time, own ? ['page', given] : ['track', said, given]]);
   }
 };
 

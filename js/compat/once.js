@@ -2,7 +2,8 @@
 
 /**
  * @typedef {object} Told
- * @property {string} name
+ * @property {string} name to compare by
+ * @property {string} said the name to tell; the collector knows its own in any spelling
  * @property {string} pixel that was told, and by which word
  * @property {Function} [target] through which it was told
  * @property {any} [raw] what the page said, as it is

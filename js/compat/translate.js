@@ -22,7 +22,7 @@ const FIELDS = {
 /** @param {string} name @param {Record<string, RegExp>} words */
 const ours = (name, words) => Object.keys(words).find((word) => words[word].test(name)) || name;
 
-/** One name for what vendors call differently; a name of the page's own stays. @param {unknown} name */
+/** One name for what vendors call differently, to be compared by. @param {unknown} name */
 export const nameOf = (name) => ours(String(name).toLowerCase().replace(/_/g, ''), EVENTS);
 
 /** Whether a name says an event wherever it stands; a data layer is full of others. @param {unknown} name */
@@ -45,14 +45,11 @@ const rename = (given, word) => {
   return renamed;
 };
 
-/** @param {string} name */
-const field = (name) => (/^(gtm\.|send_to|event$)/.test(name) ? '' : ours(name, FIELDS));
+/** Whom it is about is left out here too: TikTok and data layers have it beside the rest. @param {string} name */
+const field = (name) => (/^(gtm\.|send_to|event$)|mail|phone/i.test(name) ? '' : ours(name, FIELDS));
 
-/** Of item_price, content_id, name … @param {string} name */
-const itemField = (name) =>
-  /^((item|content|product)_)?(id|name|category|brand|variant|price|quantity)$/.test(name)
-    ? name.replace(/.*_|^/, 'product_')
-    : '';
+/** Of item_price, content_id, name … */
+const ITEM = /^((item|content|product)_)?(id|name|category|brand|variant|price|quantity)$/;
 
 /** @param {any} data the vendor's, of any type */
 export const dataOf = (data) => {
@@ -61,6 +58,11 @@ export const dataOf = (data) => {
   const products = line_items || contents || items || content_ids || (content_id && data);
   const event = rename(data, field);
   if (products)
-    event.line_items = [products].flat().map((item) => rename(isObject(item) ? item : { id: item }, itemField));
+    event.line_items = [products].flat().map((item) =>
+      // Fields of its own an item keeps, but not those of the event that is its own item.
+      rename(isObject(item) ? item : { id: item }, (name) =>
+        ITEM.test(name) || item !== data ? name.replace(ITEM, 'product_$3') : '',
+      ),
+    );
   return event;
 };

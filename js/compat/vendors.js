@@ -21,6 +21,7 @@ export const listen = (tell) => {
     word &&
     tell({
       name: nameOf(word),
+      said: known(word) ? nameOf(word) : word, // a name of the page's own is its own, with `_`
       pixel: vendor + word, // TikTok's PlaceAnOrder and CompletePayment may mean one order, as two vendors' calls
       target,
       raw,

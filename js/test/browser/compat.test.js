@@ -48,7 +48,7 @@ const libraries = () => {
 };
 
 const QUEUED = ['pagevisit', 'addtocart'];
-const names = () => stage.events().map(({ event }) => event);
+const names = () => stage.events().map(({ event }) => event.toLowerCase()); // as the collector has them
 
 test('one line hears what four vendors were told already, once each', async () => {
   const page = await stage.visit('compat.html');
@@ -120,6 +120,20 @@ test('two clicks, each told to three vendors, are two events', async () => {
   await stage.eventsOf(4);
   await page.waitForTimeout(700);
   assert.deepEqual(names(), [...QUEUED, 'addtowishlist', 'addtowishlist']);
+});
+
+test('a name of the page’s own stays as the page has it', async () => {
+  const page = await stage.visit('compat.html');
+  await page.evaluate(() => {
+    fbq('trackCustom', 'Share_Discount');
+    gtag('event', 'share_discount');
+    gtag('event', 'remove_from_cart', { value: 5 });
+    gtag('event', 'add_to_wishlist');
+    fbq('track', 'AddToWishlist');
+  });
+  await stage.eventsOf(5);
+  await page.waitForTimeout(700);
+  assert.deepEqual(names(), [...QUEUED, 'share_discount', 'remove_from_cart', 'add_to_wishlist']);
 });
 
 test('products of a vendor’s page visit are kept: with the visit, or after it', async () => {

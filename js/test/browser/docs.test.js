@@ -29,7 +29,7 @@ for (const [, chapter, section, sends, answer, html] of EXAMPLES) {
       }
       const names = sends.split(',');
       await stage.eventsOf(names.length);
-      assert.deepEqual(stage.events().map(({ event }) => event).sort(), names.sort());
+      assert.deepEqual(stage.events().map(({ event }) => event.toLowerCase()).sort(), names.sort());
       assert.deepEqual(page.errors, []);
     });
 }

@@ -30,18 +30,21 @@ test('products come as line items, whatever a vendor calls them', () => {
     { contents: [{ id: 'p1', content_name: 'Boot', content_category: 'Shoes', item_price: 49.95, quantity: 2 }] },
     { contents: [{ content_id: 'p1', content_name: 'Boot', content_category: 'Shoes', price: 49.95, quantity: 2 }] },
     { items: [{ item_id: 'p1', item_name: 'Boot', item_category: 'Shoes', price: 49.95, quantity: 2, promotions: [{}] }] },
-    { content_id: 'p1', content_name: 'Boot', content_category: 'Shoes', price: 49.95, quantity: 2 },
+    { content_id: 'p1', content_name: 'Boot', content_category: 'Shoes', price: 49.95, quantity: 2, value: 99.9, currency: 'EUR' },
   ])
     assert.deepEqual(dataOf(data).line_items, [item]);
+  const more = { product_variant_id: 'v1', item_category2: 'Winter', discount: 5 };
+  assert.deepEqual(dataOf({ items: [{ item_id: 'p1', ...more }] }).line_items, [{ product_id: 'p1', ...more }]);
   assert.deepEqual(dataOf({ content_ids: ['p1', 2] }).line_items, [{ product_id: 'p1' }, { product_id: 2 }]);
   assert.deepEqual(dataOf({ content_ids: 'p1' }).line_items, [{ product_id: 'p1' }]);
 });
 
-test('orders and searches have the collector’s fields, and nothing nested comes along', () => {
+test('orders and searches have the collector’s fields, and nothing nested comes along, nor an address or number', () => {
   assert.deepEqual(
     dataOf({
       transaction_id: 'A-17', value: '99.90', currency: 'EUR', num_items: 2, coupon: 'X', search_string: 'boots',
-      send_to: 'AW-1/2', 'gtm.uniqueEventId': 7, user_data: { email: 'ann@shop.test' }, event_callback() {}, shade: 'red',
+      send_to: 'AW-1/2', 'gtm.uniqueEventId': 7, user_data: { email: 'ann@shop.test' }, event_callback() {},
+      email: 'ann@shop.test', userEmail: 'ann@shop.test', phone_number: '+46701234567', visitorPhone: '+46701234567', shade: 'red',
     }),
     { order_id: 'A-17', value: '99.90', currency: 'EUR', order_quantity: 2, promo_code: 'X', search_query: 'boots', shade: 'red' },
   );
