@@ -23,7 +23,7 @@ export const strictest = (voices) => {
 
 /** @param {() => void} wake called when wait_for_update is over */
 export const openChoice = (wake) => {
-  /** @type {Record<string, boolean>} the words that an update has said: it beats every default, whichever came first */
+  /** @type {Record<string, number>} the words that an update has said: it beats every default, whichever came first */
   const updated = {};
   const choice = {
     until: 0, // Unix milliseconds: the end of the wait for an update; negative: there was one
@@ -43,9 +43,8 @@ export const openChoice = (wake) => {
         // Where the visitor is, is not known here: what is denied to a region is, and a grant to one is none.
         if (update || !(updated[name] || choice.words[name] === 'denied' || (word === 'granted' && given.region)))
           choice.words[name] = word;
-        updated[name] ||= update;
+        if (update) updated[name] = choice.until = -1; // one about analytics alone is no answer
       }
-      if (update) choice.until = -1;
       if (choice.until >= 0 && given.wait_for_update > 0) {
         choice.until = time - -given.wait_for_update; // a page may say it as text
         setTimeout(wake, choice.until - Date.now() + 1); // timers may be early by a fraction

@@ -55,6 +55,13 @@ test('an update ends the wait', () => {
   assert.equal(waits(choice), false);
 });
 
+test('an update that says none of the words, but analytics’ alone, is no answer: the wait goes on', () => {
+  const choice = open();
+  choice.heed('default', { ad_storage: 'denied', wait_for_update: 500 }, now());
+  choice.heed('update', { analytics_storage: 'granted' }, now());
+  assert.equal(waits(choice), true);
+});
+
 test('a wait may be said as text', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1e12 });
   const choice = open();
