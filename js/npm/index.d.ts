@@ -76,6 +76,8 @@ export interface ConsentWords {
   ad_storage?: ConsentWord;
   ad_user_data?: ConsentWord;
   ad_personalization?: ConsentWord;
+  /** Of a default: for these regions only. The tag does not know where a visitor is: denials count, grants do not. */
+  region?: string[];
   /** Milliseconds for which a default holds events back, until an update. */
   wait_for_update?: number;
 }

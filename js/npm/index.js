@@ -9,16 +9,20 @@
 const say = (...command) => {
   if (typeof window === 'undefined') return;
   const page = /** @type {any} */ (window);
-  page.collect ||= function () {
-    page.collect.queue.push([Date.now(), arguments]);
-  };
-  page.collect.queue ||= [];
+  if (!page.collect?.queue) { // an element of that id has none
+    page.collect = function () {
+      page.collect.queue.push([Date.now(), arguments]);
+    };
+    page.collect.queue = [];
+  }
   page.collect(...command);
 };
 
 /** @type {Words['load']} */
-export const load = (tag, { collector, script = collector.replace(/\/$/, '') + '/tag.js', integrity, nonce, ...options }) => {
+export const load = (tag, { collector, script = collector && collector.replace(/\/$/, '') + '/tag.js', integrity, nonce, ...options }) => {
   if (typeof document === 'undefined') return;
+  // A build without the variable that holds it is no reason for the site to break.
+  if (!script) return console.warn('[collector] load: the collector’s URL is missing');
   say('load', tag, options);
   // A second tag, or a component that is mounted twice, needs no second script.
   if (document.querySelector(`script[src=${JSON.stringify(script)}]`)) return;
@@ -29,8 +33,10 @@ export const load = (tag, { collector, script = collector.replace(/\/$/, '') + '
     element.crossOrigin = 'anonymous';
   }
   if (nonce) element.nonce = nonce;
-  element.src = script;
-  document.head.append(element);
+  try {
+    element.src = script;
+    document.head.append(element);
+  } catch {} // a page that asks for Trusted Types refuses it, and says so on the console
 };
 
 /** @type {Words['page']} */

@@ -41,6 +41,26 @@ test('a bundled site loads the tag and speaks its words, also before it loads', 
   assert.deepEqual(page.errors, []);
 });
 
+test('an address that is missing, an element that is called like us, and Trusted Types do the page no harm', async () => {
+  const site = (collector, body = '') => `<!doctype html>${body}<script type="module">${bundled(`
+    import { load, page, track } from '@collector/tag';
+    load('${TAG}', { collector: ${collector}, regime: 'opt_out' });
+    page();
+    document.title = 'whole';
+  `)}</script>`;
+  stage.own['unset.html'] = { body: site('globalThis.UNSET') };
+  stage.own['element.html'] = { body: site(`'${stage.collectorUrl}'`, '<button id="collect">Click &amp; collect</button>') };
+  stage.own['trusted.html'] = {
+    headers: { 'Content-Security-Policy': "require-trusted-types-for 'script'" },
+    body: site(`'${stage.collectorUrl}'`),
+  };
+  for (const name of Object.keys(stage.own)) {
+    const page = await stage.visit(name);
+    if (name === 'element.html') await stage.eventsOf(1);
+    assert.deepEqual([await page.title(), page.errors], ['whole', []], name);
+  }
+});
+
 test('beside the base code it speaks to the same tag', async () => {
   const page = await stage.visit('opt-out.html');
   await stage.eventsOf(2);

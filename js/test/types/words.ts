@@ -9,7 +9,7 @@ track('addtocart', { value: '59.90', currency: 'EUR', line_items: { product_id: 
 track('configured', undefined, (sent, reason) => [sent, reason?.length]);
 set({ em: null, external_id: 4711 });
 setConsent(false);
-consent('default', { ad_storage: 'denied', wait_for_update: 500 });
+consent('default', { ad_storage: 'denied', region: ['DE', 'US-CA'], wait_for_update: 500 });
 status(({ held, notes }) => [held + 1, notes[0].length]);
 
 // @ts-expect-error the collector's URL is missing
