@@ -1,5 +1,6 @@
 """The snippet: what a website pastes into its pages."""
 
+import re
 from html import escape
 
 import orjson
@@ -38,6 +39,8 @@ def snippet(collector: str, tag: Tag, *, vendor: int = 0, pinned: bool = False) 
         "vendor": f",vendor:{vendor}" if vendor else "",
     }
     text = (STATIC / ("snippet.pinned.html" if pinned else "snippet.html")).read_text()
+    if tag.regime == "opt_in":  # without JavaScript nobody can say yes, and before a yes nothing is asked for
+        text = re.sub(r"<noscript>.*\n", "", text)
     for name, value in values.items():
         text = text.replace("{{" + name + "}}", escape(value))
     return text.strip()

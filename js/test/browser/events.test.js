@@ -229,8 +229,10 @@ test('the pinned snippet runs the version that its hash allows, and no other', a
   assert.deepEqual(stage.seen(), []);
 });
 
-test('without JavaScript the pixel is asked for, and nothing else', async () => {
+test('without JavaScript the pixel is asked for, and nothing else; under opt_in nothing at all', async () => {
   await stage.visit('held.html', { javaScriptEnabled: false });
+  assert.deepEqual(stage.seen(), []);
+  await stage.visit('opt-out.html', { javaScriptEnabled: false });
   assert.deepEqual(
     stage.seen().map(({ method, path }) => `${method} ${path}`),
     [`GET /v1/pixel.gif?tag=${TAG}&event=pagevisit`],

@@ -32,10 +32,9 @@ const snippet = (collector, regime, pinned) => {
     script: pinned ? `${collector}/tag/${version}.js` : `${collector}/tag.js`,
     integrity: MANIFEST.integrity[version],
   };
-  return readFileSync(join(STATIC, pinned ? 'snippet.pinned.html' : 'snippet.html'), 'utf8').replace(
-    /\{\{(\w+)\}\}/g,
-    (_, name) => values[name],
-  );
+  return readFileSync(join(STATIC, pinned ? 'snippet.pinned.html' : 'snippet.html'), 'utf8')
+    .replace(regime === 'opt_in' ? /<noscript>.*\n/ : '', '')
+    .replace(/\{\{(\w+)\}\}/g, (_, name) => values[name]);
 };
 
 /** A fixture page, with `{{snippet}}`, `{{snippet opt_out}}`, `{{snippet opt_in pinned}}` or `{{compat}}` filled in. */
