@@ -41,7 +41,7 @@ const bundle = (entry) => {
 };
 
 // Properties that neither the wire, nor the page, nor storage ever sees.
-const INSIDE = /^(words|heed|until|callback|permit|post|purge|unsent|honoured|tellers|eventId|pixel|raw|own|said|target|ids)$/;
+const INSIDE = /^(words|heed|until|callback|permit|post|purge|unsent|honoured|tellers|eventId|pixel|own|said|given|via|ids)$/;
 
 const TERSER = {
   ecma: 2020, // terser's name for the same

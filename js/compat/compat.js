@@ -25,8 +25,8 @@ const flush = () => {
   const queue = window.collect?.queue;
   if (!queue) return; // the base code comes later: at the next event, or on leaving
   for (const { said, time, data, eventId, own } of gathered.splice(0)) {
-    // Of an order the tag makes an id that outlives the page view, checkout_<order_id>: better than a vendor's.
-    const given = { ...data, event_id: data.order_id ? undefined : eventId };
+    // Of a checkout's order the tag makes an id that outlives the page view, checkout_<order_id>: better than a vendor's.
+    const given = { ...data, event_id: said === 'checkout' && data.order_id ? undefined : eventId };
     queue.push([time, own ? ['page', given] : ['track', said, given]]);
   }
 };

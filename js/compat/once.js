@@ -5,8 +5,8 @@
  * @property {string} name to compare by
  * @property {string} said the name to tell; the collector knows its own in any spelling
  * @property {string} pixel that was told, and by which word
- * @property {Function} [target] through which it was told
- * @property {any} [raw] what the page said, as it is
+ * @property {Function} [via] through which it was told
+ * @property {any} [given] what the page said, as it is
  * @property {number} time Unix milliseconds
  * @property {Record<string, any>} data
  * @property {string} [eventId]
@@ -36,7 +36,7 @@ export const openConversions = () => {
 
   /** @param {Told} told @returns {Conversion} */
   return (told) => {
-    const { name, pixel, target, raw, time, data, eventId } = told;
+    const { name, pixel, via, given, time, data, eventId } = told;
     const ids = [data.order_id, eventId].filter(Boolean).map(String);
     const same = all.filter((other) => other.name === name);
     const found =
@@ -44,9 +44,9 @@ export const openConversions = () => {
       same.find(
         (other) =>
           !other.tellers.some(
-            (teller) => teller.pixel === pixel && (teller.target === target || (raw && teller.raw !== raw)),
+            (teller) => teller.pixel === pixel && (teller.via === via || (given && teller.given !== given)),
           ) &&
-          ((raw && other.tellers.some((teller) => teller.raw === raw)) ||
+          ((given && other.tellers.some((teller) => teller.given === given)) ||
             (time - other.time < NEAR &&
               !['order_id', 'value', 'currency'].some((key) => differ(data[key], other.data[key])))),
       );

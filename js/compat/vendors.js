@@ -12,42 +12,42 @@ export const listen = (tell) => {
 
   /**
    * @param {string} vendor
-   * @param {Function | undefined} target none: it was told before we came
+   * @param {Function | undefined} via none: it was told before we came
    * @param {any} word
-   * @param {any} [raw]
+   * @param {any} [given]
    * @param {any} [eventId]
    */
-  const say = (vendor, target, word, raw, eventId) =>
+  const say = (vendor, via, word, given, eventId) =>
     word &&
     tell({
       name: nameOf(word),
       said: known(word) ? nameOf(word) : word, // a name of the page's own is its own, with `_`
       pixel: vendor + word, // TikTok's PlaceAnOrder and CompletePayment may mean one order, as two vendors' calls
-      target,
-      raw,
+      via,
+      given,
       time: Date.now(),
-      data: dataOf(raw),
-      eventId: eventId || raw?.event_id,
+      data: dataOf(given),
+      eventId: eventId || given?.event_id,
     });
 
   /** @type {Hear} */
-  const pinterest = ([word, name, data], target) => {
-    if (word === 'track') say('pintrk', target, name, data);
-    if (word === 'page') say('pintrk', target, word, name);
+  const pinterest = ([word, name, data], via) => {
+    if (word === 'track') say('pintrk', via, name, data);
+    if (word === 'page') say('pintrk', via, word, name);
   };
 
   /** @type {Hear} */
-  const meta = ([word, ...args], target) => {
+  const meta = ([word, ...args], via) => {
     const pixel = /Single/.test(word) ? args.shift() : '';
-    if (/^track/.test(word)) say('fbq' + pixel, target, args[0], args[1], args[2]?.eventID);
+    if (/^track/.test(word)) say('fbq' + pixel, via, args[0], args[1], args[2]?.eventID);
   };
 
   /** gtag's calls are arguments objects, a tag manager's entries plain ones. @type {Hear} */
-  const google = (items, target) => {
+  const google = (items, via) => {
     for (const item of items)
-      if (item?.[0] === 'event') say('gtag', target, item[1], item[2]);
+      if (item?.[0] === 'event') say('gtag', via, item[1], item[2]);
       else if (item?.event && (item.ecommerce || known(item.event)))
-        say('gtm', target, item.event, item.ecommerce || item, item.event_id);
+        say('gtm', via, item.event, item.ecommerce || item, item.event_id);
   };
 
   const opened = new WeakSet();
@@ -69,8 +69,8 @@ export const listen = (tell) => {
     once((ttq) => {
       /** @type {Record<string, Hear>} */
       const methods = {
-        track: ([name, data, options], target) => say('ttq' + pixel, target, name, data, options?.event_id),
-        page: (_, target) => say('ttq' + pixel, target, 'page'),
+        track: ([name, data, options], via) => say('ttq' + pixel, via, name, data, options?.event_id),
+        page: (_, via) => say('ttq' + pixel, via, 'page'),
       };
       // The stub is an array of [method, …arguments]; each pixel has one more, in `_i`.
       ttq.forEach?.((/** @type {any} */ [method, ...args]) => safely(() => methods[method]?.(args)));

@@ -122,6 +122,15 @@ test('two clicks, each told to three vendors, are two events', async () => {
   assert.deepEqual(names(), [...QUEUED, 'addtowishlist', 'addtowishlist']);
 });
 
+test('an order id beside an event that is no checkout leaves the vendor’s event id to it', async () => {
+  await (await stage.visit('compat.html')).evaluate(() => {
+    fbq('track', 'Subscribe', { order_id: 'A-17' }, { eventID: 'm-1' });
+    fbq('track', 'Purchase', { order_id: 'A-17' }, { eventID: 'm-2' });
+  });
+  const events = await stage.eventsOf(4);
+  assert.deepEqual(events.slice(2).map(({ event_id }) => event_id), ['m-1', 'checkout_A-17']);
+});
+
 test('a name of the page’s own stays as the page has it', async () => {
   const page = await stage.visit('compat.html');
   await page.evaluate(() => {

@@ -78,15 +78,15 @@ test('two conversions stay two', () => {
 
 test('other data by the same word is another click, whoever takes the call', () => {
   const [stub, library] = [() => {}, () => {}];
-  assert.equal(count({ target: undefined, raw: { id: 1 } }, { target: stub, raw: { id: 2 }, time: 900 }), 2);
-  assert.equal(count({ target: stub, raw: { id: 1 } }, { target: library, raw: { id: 2 }, time: 900 }), 2);
-  assert.equal(count({ target: stub }, { target: library, time: 900 }), 1); // without data nobody can tell
+  assert.equal(count({ via: undefined, given: { id: 1 } }, { via: stub, given: { id: 2 }, time: 900 }), 2);
+  assert.equal(count({ via: stub, given: { id: 1 } }, { via: library, given: { id: 2 }, time: 900 }), 2);
+  assert.equal(count({ via: stub }, { via: library, time: 900 }), 1); // without data nobody can tell
 });
 
 test('a library that tells itself again what its stub had queued adds nothing', () => {
-  const [stub, library, raw] = [() => {}, () => {}, { value: 1 }];
-  assert.equal(count({ target: stub, raw }, { target: library, raw, time: 60000 }), 1);
-  assert.equal(count({ target: stub, raw }, { target: library, raw, time: 60000 }, { target: library, raw, time: 61000 }), 2);
+  const [stub, library, given] = [() => {}, () => {}, { value: 1 }];
+  assert.equal(count({ via: stub, given }, { via: library, given, time: 60000 }), 1);
+  assert.equal(count({ via: stub, given }, { via: library, given, time: 60000 }, { via: library, given, time: 61000 }), 2);
 });
 
 test('a conversion has what any of its tellers said, and keeps what the first one said', () => {
