@@ -76,6 +76,11 @@ export interface ConsentWords {
   ad_storage?: ConsentWord;
   ad_user_data?: ConsentWord;
   ad_personalization?: ConsentWord;
+  /** Google's other words may come along, as a banner says all at once: they are about other things. */
+  analytics_storage?: ConsentWord;
+  functionality_storage?: ConsentWord;
+  personalization_storage?: ConsentWord;
+  security_storage?: ConsentWord;
   /** Of a default: for these regions only. The tag does not know where a visitor is: denials count, grants do not. */
   region?: string[];
   /** Milliseconds for which a default holds events back, until an update. */

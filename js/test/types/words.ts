@@ -9,6 +9,7 @@ track('addtocart', { value: '59.90', currency: 'EUR', line_items: { product_id: 
 track('configured', undefined, (sent, reason) => [sent, reason?.length]);
 set({ em: null, external_id: 4711 });
 setConsent(false);
+consent('update', { ad_storage: 'granted', analytics_storage: 'granted', security_storage: 'granted' });
 consent('default', { ad_storage: 'denied', region: ['DE', 'US-CA'], wait_for_update: 500 });
 status(({ held, notes }) => [held + 1, notes[0].length]);
 
