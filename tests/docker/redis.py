@@ -21,8 +21,9 @@ OPERATOR = "user operator on >operator ~* &* +@all\n"  # the test's own: reads w
 class DeployedRedis:
     """A server started by deploy/redis/start in a folder of its own."""
 
-    def __init__(self, binary: Server, folder: Path) -> None:
+    def __init__(self, binary: Server, folder: Path, *options: str) -> None:
         self.folder = folder
+        self._options = options
         self.secrets = folder / "secrets"
         self._etc = folder / "etc"
         if not self._etc.exists():
@@ -47,7 +48,7 @@ class DeployedRedis:
     def launch(self) -> subprocess.Popen[str]:
         """The script, run as the container runs it."""
         return subprocess.Popen(
-            ["sh", str(self._etc / "start"), "--port", str(self._port), "--bind", "127.0.0.1"],
+            ["sh", str(self._etc / "start"), "--port", str(self._port), "--bind", "127.0.0.1", *self._options],
             cwd=self.folder,
             env=self._environment,
             stdout=subprocess.PIPE,
@@ -57,6 +58,10 @@ class DeployedRedis:
 
     def url(self, role: str) -> str:
         return (self.secrets / role / "collector_redis_url").read_text().strip()
+
+    def cluster(self, role: str) -> str:
+        """The same for a server that is a cluster's."""
+        return self.url(role).replace("redis://", "redis+cluster://").removesuffix("/0")
 
     def client(self, role: str) -> redis.Redis:
         """A client of the role, whose password is the one that the script made."""

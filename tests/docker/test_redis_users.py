@@ -27,6 +27,7 @@ from collector.settings import load
 from collector.worker.chores import TABLE, Duty
 from tests.conftest import Start
 from tests.docker.redis import ROLES, DeployedRedis
+from tests.ports import free_port
 from tests.unit.parts import NOW, TAG, Parts
 
 ORIGIN = "https://shop.example"
@@ -215,6 +216,45 @@ def test_every_role_can_do_its_work_and_meets_no_refusal(
     assert [(line["username"], line["reason"], line["object"]) for line in refusals] == []
 
 
+@pytest.mark.slow
+def test_every_role_can_do_its_work_on_a_cluster_and_wait_for_replicas(
+    server_binary: Server, start: Start, tmp_path: Path
+) -> None:
+    bus = str(free_port())
+    with DeployedRedis(
+        server_binary, tmp_path / "redis", "--cluster-enabled", "yes", "--cluster-port", bus
+    ) as deployed:
+        operator: Any = deployed.operator
+        operator.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16_383)
+        _eventually(lambda: operator.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+        common = {"data_dir": tmp_path, "admin_key": KEY, "flush_seconds": 0.2}
+        run = _commands(deployed, tmp_path)
+        both = start("serve", redis_url=deployed.cluster("serve"), **common)
+        worker = start("worker", redis_url=deployed.cluster("worker"), **common)
+        query = start("serve", "--only", "query", redis_url=deployed.cluster("query"), **common)
+        tag = json.loads(run("tag", "create", "Shop", "--origin", ORIGIN, "--json", many=True))["tag"]
+        # Without a replica these two never hear that one has the event: their spools take it.
+        waiting = {**common, "wait_replicas": 1, "append_timeout": 0.5}
+        for number, role in enumerate(("edge", "serve")):
+            only = ("--only", "edge") if role == "edge" else ()
+            url, spool = deployed.cluster(role), tmp_path / f"spool-{role}"
+            process = start("serve", *only, redis_url=url, **{**waiting, "spool_dir": spool})
+            _send(process.await_ready(), tag, f"{number:032x}")
+        past = tmp_path / "past.csv"
+        past.write_text(f"event_time,visitor,event\n{int(time.time()) - DAY},v1,addtocart\n")
+        run("import", str(past), "--tag", tag, "--consent-attested", "test", many=True)
+        for api in (query.await_ready(), both.await_ready()):
+            _ask(api, tag, {"event": "addtocart"}, "v1")
+        run("forget", "v1", "--tag", tag, "--now", many=True)  # waits for the proof
+        run("doctor", many=True)
+        for role in ("edge", "serve", "worker", "admin"):
+            with deployed.client(role) as client:
+                client.wait(0, 1)
+        assert worker.stop() == 0
+        refusals = operator.acl_log()
+        assert [(line["username"], line["reason"], line["object"]) for line in refusals] == []
+
+
 def test_passwords_outlive_a_restart_and_none_is_kept_in_plain_in_the_users_file(
     server_binary: Server, tmp_path: Path
 ) -> None:
@@ -249,12 +289,15 @@ def test_a_secret_without_a_password_is_refused_in_one_line(server_binary: Serve
 
 
 def _commands(deployed: DeployedRedis, folder: Path) -> Callable[..., str]:
-    """run(*arguments, role="admin"): a command as that user; its output. Fails when it ends in an error."""
+    """run(*arguments, role="admin", many=False): a command as that user; its output. Fails when it ends in an error.
 
-    def run(*arguments: str, role: str = "admin") -> str:
+    many: by the URL of a cluster.
+    """
+
+    def run(*arguments: str, role: str = "admin", many: bool = False) -> str:
         environment = {
             **os.environ,
-            "COLLECTOR_REDIS_URL": deployed.url(role),
+            "COLLECTOR_REDIS_URL": deployed.cluster(role) if many else deployed.url(role),
             "COLLECTOR_DATA_DIR": str(folder),
             "COLLECTOR_LOG_LEVEL": "error",
         }
