@@ -29,3 +29,12 @@ def test_every_route_is_documented() -> None:
     assert paths
     missing = [path for path in paths if not re.search(rf"{re.escape(path)}(?![\w/{{.])", documented)]
     assert missing == []
+
+
+def test_the_line_for_a_balancer_in_front_is_the_proxy_s_own_with_a_condition() -> None:
+    own = (tables.DOCS.parent / "deploy" / "proxy" / "haproxy.cfg").read_text()
+    (documented,) = re.findall(
+        r"`(http-request set-header X-Forwarded-For .+)`", (tables.DOCS / "operate.md").read_text()
+    )
+    line, condition, _ = documented.partition(" unless { src ")
+    assert condition and f"\n  {line}\n" in own
