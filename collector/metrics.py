@@ -67,6 +67,7 @@ PARTITIONS = Gauge("collector_partitions", "Partitions of the installation.")
 ARCHIVE_FREE = Gauge("collector_archive_free_bytes", "Free bytes on the archive's disk.")
 ARCHIVE_DISK = Gauge("collector_archive_disk_bytes", "Bytes of the archive's disk.")
 ERASURES = Gauge("collector_pending_erasures", "Erasures whose last trace, the append-only file, has not been rewritten yet.")
+ERASURE_SECONDS = Gauge("collector_erasure_seconds", "Age of the oldest pending erasure, from its request; 0 when there is none.")
 BUILD = Gauge("collector_build_info", "1, with the version of this process.", ["version"])
 BUILD.labels(version("collector")).set(1)
 
@@ -74,7 +75,10 @@ _OF_A_PARTITION = (
     STREAM_EVENTS, LAG_EVENTS, LAG_SECONDS, UNARCHIVED_SECONDS, WAITING_LEAVES, FAILED_LEAVES, VISITORS,
     ARCHIVE_FILES, ARCHIVE_ROWS, ARCHIVE_BYTES, DEAD_LETTERS,
 )  # fmt: skip
-_OF_THE_INSTALLATION = (REDIS_BYTES, REDIS_RESIDENT, REDIS_MAX, REDIS_MARK, WORKERS, PARTITIONS, ARCHIVE_FREE, ARCHIVE_DISK)
+_OF_THE_INSTALLATION = (
+    REDIS_BYTES, REDIS_RESIDENT, REDIS_MAX, REDIS_MARK, WORKERS, PARTITIONS, ARCHIVE_FREE, ARCHIVE_DISK, ERASURES,
+    ERASURE_SECONDS,
+)  # fmt: skip
 
 
 def leave(partitions: Iterable[int]) -> None:

@@ -131,7 +131,7 @@ def measure_archive(duty: Duty) -> None:
 
 
 def measure_installation(duty: Duty) -> None:
-    gauges.installation(duty.client, duty.installation, duty.settings)
+    gauges.installation(duty.client, duty.installation, duty.settings, duty.clock())
 
 
 def record_sizes(duty: Duty) -> None:

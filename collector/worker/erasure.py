@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from collector import clock, connections, keys, log, metrics
+from collector import clock, connections, keys, log
 from collector.archive.proof import Erasure, Proofs
 from collector.archive.write import Writer
 from collector.clock import Clock
@@ -67,7 +67,6 @@ class Rewrite:
                 self._prove()
             return
         found = pending.all_of(self._client, self._partitions)
-        metrics.ERASURES.set(sum(map(len, found.values())))
         swept = {number: [each for each in some if each.swept] for number, some in found.items()}
         if self._clock() >= self._again and self._due([each for some in swept.values() for each in some]):
             self._begin(swept, _starts(states))

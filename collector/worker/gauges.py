@@ -7,7 +7,7 @@ from collector.archive.manifest import decode_file
 from collector.audience.columns import Columns
 from collector.connections import Redis
 from collector.settings import Settings
-from collector.stream import read
+from collector.stream import pending, read
 from collector.stream.partitions import Installation
 
 
@@ -50,8 +50,8 @@ def archive(client: Redis, number: int) -> None:
     metrics.ARCHIVE_BYTES.labels(label).set(sum(file.bytes for file in files))
 
 
-def installation(client: Redis, of: Installation, settings: Settings) -> None:
-    """The server, the workers and the archive's disk."""
+def installation(client: Redis, of: Installation, settings: Settings, now: float) -> None:
+    """The server, the workers, the archive's disk, and the erasures under way."""
     memory = connections.memory(client)
     most = int(memory.get("maxmemory", 0))
     metrics.REDIS_BYTES.set(memory["used_memory"])
@@ -64,6 +64,9 @@ def installation(client: Redis, of: Installation, settings: Settings) -> None:
     disk = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists()))
     metrics.ARCHIVE_FREE.set(disk.free)
     metrics.ARCHIVE_DISK.set(disk.total)
+    waiting = [each for some in pending.all_of(client, range(of.partitions)).values() for each in some]
+    metrics.ERASURES.set(len(waiting))
+    metrics.ERASURE_SECONDS.set(max((now - each.asked for each in waiting), default=0.0))
 
 
 def behind(oldest: bytes, cursor: str, newest: str, length: int) -> int:

@@ -81,10 +81,26 @@ def test_a_partition_that_goes_takes_its_gauges_along(redis: Redis, settings: Se
 def test_who_no_longer_leads_shows_nothing_of_the_installation(redis: Redis, settings: Settings) -> None:
     parts = Parts(redis, settings, high_water=0.5)
     redis.zadd(keys.WORKERS, {"a worker": 1})
-    gauges.installation(redis, parts.installation, parts.settings)
+    gauges.installation(redis, parts.installation, parts.settings, parts.now)
     most = redis.info("memory")["maxmemory"]
     assert REGISTRY.get_sample_value("collector_redis_high_water_bytes") == most / 2
     assert REGISTRY.get_sample_value("collector_workers") == 1
     assert (REGISTRY.get_sample_value("collector_archive_free_bytes") or 0) > 0
     metrics.step_down()
     assert math.isnan(REGISTRY.get_sample_value("collector_workers") or 0)
+
+
+def test_the_age_of_the_oldest_erasure_shows_while_its_proof_is_waited_for(
+    redis: Redis, settings: Settings
+) -> None:
+    parts = Parts(redis, settings)
+    gauge = "collector_erasure_seconds"
+    gauges.installation(redis, parts.installation, parts.settings, parts.now)
+    assert REGISTRY.get_sample_value(gauge) == 0
+    for visitor, at in (("anna", parts.now), ("bert", parts.now + 3_600)):
+        parts.columns().forget(TAG, visitor, "tombstone", int(at))
+    gauges.installation(redis, parts.installation, parts.settings, parts.now + 7_200)
+    assert REGISTRY.get_sample_value(gauge) == 7_200
+    assert REGISTRY.get_sample_value("collector_pending_erasures") == 2
+    metrics.step_down()
+    assert math.isnan(REGISTRY.get_sample_value("collector_pending_erasures") or 0)
