@@ -3,10 +3,12 @@
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from collector.embedded import Server
 from collector.settings import load
 from collector.worker.chores import TABLE, Duty
 from tests.conftest import Start
-from tests.docker.redis import ROLES, DeployedRedis
+from tests.docker.redis import ROLES, SOURCE, DeployedRedis
 from tests.ports import free_port
 from tests.unit.parts import NOW, TAG, Parts
 
@@ -276,6 +278,32 @@ def test_what_a_script_wrote_is_there_after_a_restart(server_binary: Server, tmp
         )
     with DeployedRedis(server_binary, tmp_path) as second, second.client("worker") as client:
         assert client.hgetall("{p00}:state") == {b"a": b"1", b"b": b"2"}
+
+
+def test_a_redis_of_one_s_own_takes_the_users_by_the_line_of_operate_md(
+    server_binary: Server, tmp_path: Path
+) -> None:
+    page = (SOURCE.parents[1] / "docs" / "operate.md").read_text()
+    (line,) = re.findall(r"^    (.*deploy/redis/start --users)$", page, re.MULTILINE)
+    port = free_port()
+    line = line.replace("redis.example:6379", f"127.0.0.1:{port}").replace("deploy/redis", str(SOURCE))
+    environment = {**os.environ, "REDIS_SERVER": str(server_binary.path)}
+    subprocess.run(["sh", "-c", line], cwd=tmp_path, env=environment, check=True)
+    users = ("--aclfile", tmp_path / "collector.acl", "--port", str(port), "--bind", "127.0.0.1")
+    with subprocess.Popen([server_binary.path, *users, "--save", ""], cwd=tmp_path) as process:
+        try:
+            for role in ROLES:
+                url = (tmp_path / "secrets" / role / "collector_redis_url").read_text().strip()
+                with redis.Redis.from_url(url, protocol=2, retry=Retry(NoBackoff(), 0)) as client:
+                    _eventually(lambda: _answers(client))
+        finally:
+            process.terminate()
+
+
+def _answers(client: redis.Redis) -> bool:
+    with suppress(redis.ConnectionError):
+        return bool(client.ping())
+    return False
 
 
 def test_a_secret_without_a_password_is_refused_in_one_line(server_binary: Server, tmp_path: Path) -> None:
