@@ -325,7 +325,7 @@ def admin_key(settings: Settings) -> str:
     kept = settings.data_dir / "admin.key"
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        draft = kept.with_suffix(f".{os.getpid()}")
+        draft = kept.with_suffix(f".{secrets.token_hex(4)}")  # in containers that share the folder all are process 1
         draft.touch(0o600)
         draft.write_text(secrets.token_urlsafe(24) + "\n")
         try:
