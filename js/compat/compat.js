@@ -9,6 +9,7 @@
 
 import { openConversions } from './once.js';
 import { listen } from './vendors.js';
+import { safely } from './watch.js';
 
 /** @typedef {import('./once.js').Conversion} Conversion */
 
@@ -45,13 +46,14 @@ const tell = (told) => {
 };
 
 const page = /** @type {any} */ (window);
-const script = /** @type {HTMLScriptElement | null} */ (document.currentScript);
+/** @type {any} */
+const script = document.currentScript;
 const asked = new URLSearchParams(script?.src.split('?')[1]);
-const tag = asked.get('tag');
 const again = page._collectorHears; // the line may stand on a page twice
+const tag = !again && asked.get('tag'); // with it, it is the whole installation
 page._collectorHears = true;
 
-if (script && tag && !again) {
+if (tag) {
   // An element of that id has no queue.
   if (!page.collect?.queue) {
     page.collect = function () {
@@ -70,11 +72,12 @@ addEventListener('visibilitychange', flush, true);
 page.navigation?.addEventListener('navigate', flush);
 if (!again) listen(tell);
 
-// Last, because a page that asks for Trusted Types refuses it.
-if (script && tag && !again) {
-  const element = document.createElement('script');
-  element.nonce = script.nonce;
-  // …/tag/compat.js → …/tag.js, …/tag/compat-1.2.3.js → …/tag/1.2.3.js
-  element.src = script.src.replace(/\/compat(\.js).*|compat-/, '$1');
-  document.head.append(element);
-}
+// Last, because a page that asks for Trusted Types refuses it, and must not see that as an error of its own.
+if (tag)
+  safely(() => {
+    const element = document.createElement('script');
+    element.nonce = script.nonce;
+    // …/tag/compat.js → …/tag.js, …/tag/compat-1.2.3.js → …/tag/1.2.3.js
+    element.src = script.src.replace(/\/compat(\.js).*|compat-/, '$1');
+    document.head.append(element);
+  });

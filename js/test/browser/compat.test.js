@@ -176,6 +176,19 @@ test('the line may stand on a page twice, and beside an element that is called l
   assert.deepEqual([names(), page.errors], [QUEUED, []]);
 });
 
+test('a page that asks for Trusted Types brings the script itself, and sees no error', async () => {
+  const body = `<!doctype html><script async src="${stage.collectorUrl}/tag/compat.js?tag=${TAG}&regime=opt_out"></script>`;
+  const headers = { 'Content-Security-Policy': "require-trusted-types-for 'script'" };
+  stage.own['refused.html'] = { headers, body };
+  const page = await stage.visit('refused.html');
+  await page.waitForFunction(() => window.collect);
+  await page.waitForTimeout(700);
+  assert.deepEqual([names(), page.errors], [[], []]);
+  stage.own['brought.html'] = { headers, body: body.replace('async ', '') + `<script async src="${stage.collectorUrl}/tag.js"></script>` };
+  assert.deepEqual((await stage.visit('brought.html')).errors, []);
+  await stage.eventsOf(1);
+});
+
 test('vendors that come after our line are heard too', async () => {
   const page = await stage.visit('opt-out.html?compat');
   await stage.eventsOf(2);
