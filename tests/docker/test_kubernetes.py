@@ -111,6 +111,16 @@ def test_what_is_referred_to_is_there() -> None:
                 assert backend["port"]["name"] in ports
 
 
+def test_whoever_prints_a_snippet_names_the_address_that_the_ingress_answers() -> None:
+    (ingress,) = [each for each in MANIFESTS if each["kind"] == "Ingress"]
+    (rule,) = ingress["spec"]["rules"]
+    for workload in WORKLOADS:
+        if workload["metadata"]["name"] in ("edge", "query", "admin"):
+            (container,) = pod(workload)["containers"]
+            given = {each["name"]: each["value"] for each in container["env"]}
+            assert given["COLLECTOR_PUBLIC_URL"] == f"https://{rule['host']}", name(workload)
+
+
 def _secrets(volume: Manifest) -> list[str]:
     if "secret" in volume:
         return [volume["secret"]["secretName"]]
