@@ -15,6 +15,7 @@ from collector import keys
 from collector.archive import database, parse, rows, sql
 from collector.archive.manifest import Manifest, Past
 from collector.archive.whole import Damaged
+from collector.audience.registry import TooMuch
 from collector.audience.rules import Rule
 from collector.clock import DAY
 from collector.connections import Redis
@@ -52,12 +53,12 @@ class Archive:
     def members(
         self, tag: str, rule: Rule, *, at: int, floor: int = 0, lookback: int | None = None
     ) -> list[str]:
-        """The visitors who are members at the second `at`. Raises rules.RuleError, Moved, whole.Damaged."""
+        """The visitors who are members at the second `at`. Raises rules.RuleError, Moved, whole.Damaged, TooMuch."""
         query = sql.members(rule, at=at, floor=floor, lookback=lookback, source="archived", marks="marks")
         return [visitor for (visitor,) in self.ask(tag, f"{query} ORDER BY visitor")]
 
     def size(self, tag: str, rule: Rule, *, at: int, floor: int = 0, lookback: int | None = None) -> int:
-        """How many visitors are members at the second `at`. Raises rules.RuleError, Moved, whole.Damaged."""
+        """How many visitors are members at the second `at`. Raises rules.RuleError, Moved, whole.Damaged, TooMuch."""
         query = sql.members(rule, at=at, floor=floor, lookback=lookback, source="archived", marks="marks")
         ((size,),) = self.ask(tag, f"SELECT count(*) FROM ({query})")  # noqa: S608 (the query quotes its values)
         return int(size)
@@ -157,9 +158,17 @@ class Archive:
         raise Moved
 
     def _fetch(self, connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table | None:
-        """The answer, or None when a file went away meanwhile: after an erasure that happens at once."""
+        """The answer, or None when a file went away meanwhile: after an erasure that happens at once.
+
+        Raises TooMuch.
+        """
         try:
             answer: pa.Table = connection.sql(query).to_arrow_table()
+        except duckdb.OutOfMemoryException:
+            raise TooMuch(
+                "The question needs more memory than this process has. "
+                "Mend: give it more, or more room in the folder for temporary files (TMPDIR)."
+            ) from None
         except duckdb.IOException:
             return None
         return answer

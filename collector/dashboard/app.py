@@ -18,7 +18,7 @@ from starlette.types import Scope
 from collector import log, tags
 from collector.archive.scan import Moved
 from collector.archive.whole import Damaged
-from collector.audience.registry import NotFound
+from collector.audience.registry import NotFound, TooMuch
 from collector.connections import Unavailable
 from collector.dashboard import guard, pages
 from collector.dashboard.languages import Language, choose, msg
@@ -149,6 +149,8 @@ def _told(visit: Visit, wrong: Exception) -> Response:
                 msg("An archive file is damaged or missing"),
                 msg("Sizes of now and events that come are whole. «collector doctor» names the file and the mend."),
             )
+        case TooMuch():
+            refusal = Refusal(507, msg("That takes more memory than there is"), visit.say(wrong.text, **wrong.values))
         case Moved():
             refusal = Refusal(503, msg("The archive changed while it was read"), msg("Try again."))
         case _ if isinstance(wrong, Unavailable):

@@ -76,6 +76,7 @@ BAD = {
     422: ("Something in it cannot be taken; the message names it.", ERROR),
 }
 NO_TAG = {404: ("No such tag for this key.", ERROR)}
+LARGE = {507: ("It needs more memory than there is.", ERROR)}
 
 TABLE: tuple[tuple[Operation, api.Handle], ...] = (
     (
@@ -148,7 +149,7 @@ TABLE: tuple[tuple[Operation, api.Handle], ...] = (
                 201: ("The audience.", ref("Audience")),
                 **BAD,
                 **NO_TAG,
-                507: ("Its columns would not fit.", ERROR),
+                **LARGE,
             },
             body=no_more(record("tag", "name", "rule", tag=TEXT, name=TEXT, description=TEXT, rule=RULE)),
             roles=READERS,
@@ -160,7 +161,7 @@ TABLE: tuple[tuple[Operation, api.Handle], ...] = (
             "POST",
             "/v1/audiences/preview",
             "A size before anything is saved.",
-            {200: ("The size.", record("size", "as_of", size=WHOLE, as_of=INSTANT)), **BAD, **NO_TAG},
+            {200: ("The size.", record("size", "as_of", size=WHOLE, as_of=INSTANT)), **BAD, **NO_TAG, **LARGE},
             body=no_more(
                 record("tag", "rule", tag=TEXT, name=TEXT, description=TEXT, rule=RULE, as_of=INSTANT)
             ),
@@ -187,7 +188,7 @@ TABLE: tuple[tuple[Operation, api.Handle], ...] = (
                 200: ("The audience.", ref("Audience")),
                 **BAD,
                 **GONE,
-                507: ("Its columns would not fit.", ERROR),
+                **LARGE,
             },
             body=no_more(record(name=TEXT, description=TEXT, rule=RULE)),
             roles=READERS,
@@ -222,6 +223,7 @@ TABLE: tuple[tuple[Operation, api.Handle], ...] = (
                     ),
                 ),
                 **GONE,
+                **LARGE,
                 422: BAD[422],
             },
             {

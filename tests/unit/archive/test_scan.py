@@ -1,15 +1,17 @@
 import threading
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from collector import connections, keys
-from collector.archive import rows, scan
+from collector.archive import database, rows, scan
 from collector.archive.manifest import File, Manifest
 from collector.archive.scan import Archive
 from collector.archive.whole import Damaged
 from collector.archive.write import Writer
+from collector.audience.registry import TooMuch
 from collector.audience.rules import parse
 from collector.connections import Redis
 from collector.settings import Settings
@@ -46,6 +48,20 @@ def test_each_row_is_read_once_while_it_moves_from_stream_to_file(
     monkeypatch.setattr(read, "after", moved)
     told = [event.event_id for event in parts.archive.events(TAG, "anna")]
     assert sorted(told) == [str(n) for n in range(5)]
+
+
+def test_a_question_that_memory_does_not_suffice_for_says_so(
+    redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = Parts(redis, settings)
+    parts.send(*(happened(f"v{n}") for n in range(1_000)))
+    parts.apply()
+    parts.flush()
+    monkeypatch.setattr(
+        database, "connect", partial(database.connect, memory_limit="1KB", max_temp_directory_size="1KB")
+    )
+    with pytest.raises(TooMuch, match="more memory than this process has"):
+        parts.archive.size(TAG, ANY, at=NOW)
 
 
 def test_a_file_that_goes_away_after_it_was_looked_at_is_looked_for_again(

@@ -12,7 +12,7 @@ Word = str | tuple[str, ...]
 
 
 TOLD = {"RuleError": (2,), "TooMuch": (1,), "Fate": (4,), "Finding": (2,)}  # which argument is a text
-TELLERS = ("audience/rules.py", "audience/registry.py", "outcomes.py", "health.py")
+TELLERS = ("archive/scan.py", "audience/rules.py", "audience/registry.py", "outcomes.py", "health.py")
 
 
 def spoken() -> set[Word]:
