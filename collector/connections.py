@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
@@ -253,6 +253,27 @@ def reached(server: Redis, replicas: int, patience_ms: int) -> int:
     pipeline.ping()  # WAIT means what was written when its connection last asked for something
     pipeline.execute_command("WAIT", replicas, patience_ms)
     return int(pipeline.execute()[1])
+
+
+def change(
+    client: Redis, key: str, field: str, changed: Callable[[bytes], bytes]
+) -> tuple[bytes, bytes] | None:
+    """Put what `changed` makes of a hash's record in its place: (the record before, the one after); None without one.
+
+    It is asked again of the new record when another was first: who changes or deletes at the same time is not undone.
+    """
+
+    def write(pipeline: Redis) -> tuple[bytes, bytes] | None:
+        before: bytes | None = pipeline.hget(key, field)
+        if before is None:
+            return None
+        after = changed(before)
+        pipeline.multi()
+        pipeline.hset(key, field, after)
+        return before, after
+
+    found: tuple[bytes, bytes] | None = client.transaction(write, key, value_from_callable=True)
+    return found
 
 
 def lineages(client: Redis, keys: Sequence[str]) -> list[str]:

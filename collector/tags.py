@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from collector import disk, keys, log, names
+from collector import connections, disk, keys, log, names
 from collector.clock import DAY, Clock, system
 from collector.connections import AsyncRedis, Redis, Unavailable
 from collector.consent import Regime
@@ -223,13 +223,8 @@ def _change(client: Redis, key_id: str, change: Callable[[ApiKey], ApiKey]) -> b
     if sha256 is None:
         return False
 
-    def write(pipeline: Redis) -> None:
-        key = _read_key(pipeline.hget(keys.API_KEYS, sha256))
-        pipeline.multi()
-        pipeline.hset(keys.API_KEYS, sha256, _write(change(key)))
-
-    client.transaction(write, keys.API_KEYS)
-    return True
+    found = connections.change(client, keys.API_KEYS, sha256, lambda record: _write(change(_read_key(record))))
+    return found is not None
 
 
 def lookup(client: Redis, presented: str, *, clock: Clock = system) -> ApiKey | None:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import msgspec
 from redis.exceptions import ResponseError
 
-from collector import keys, names
+from collector import connections, keys, names
 from collector.audience import rules
 from collector.audience.columns import STOPPED, Columns, Progress
 from collector.audience.rules import Leaf, Rule
@@ -15,7 +15,7 @@ from collector.audience.sizes import Question
 from collector.clock import DAY, Clock
 from collector.connections import Redis, memory
 from collector.settings import Settings
-from collector.stream import read, scripts
+from collector.stream import read
 from collector.stream.partitions import Installation
 from collector.worded import Worded
 
@@ -83,7 +83,6 @@ class Registry:
         self._client = client
         self._settings = settings
         self._clock = clock
-        self._replace = client.register_script(scripts.source("audience", "replace"))
         self.columns = [Columns(client, installation, number) for number in range(installation.partitions)]
 
     def create(self, tag: str, name: str, description: str, rule: object) -> Audience:
@@ -123,13 +122,17 @@ class Registry:
             self._weigh(audience.tag, parsed.leaves())
             given["rule"] = msgspec.Raw(encode(rule))
             given["started"] = self._register(audience.tag, parsed, audience.created_at)
-        while True:  # each try is of what stands there: who edits or deletes at the same time is not undone
-            raw = self._raw(audience.id)
-            before = decode(raw)
-            changed = msgspec.structs.replace(before, **given)
-            if self._replace(keys=[keys.AUDIENCES], args=[audience.id, raw, encode(changed)]):
-                self._note(before, changed)
-                return changed
+        found = connections.change(
+            self._client,
+            keys.AUDIENCES,
+            audience.id,
+            lambda record: encode(msgspec.structs.replace(decode(record), **given)),
+        )
+        if found is None:
+            raise NotFound(audience.id)
+        before, changed = map(decode, found)
+        self._note(before, changed)
+        return changed
 
     def edits(self, audience: Audience) -> list[Edit]:
         """The last edits, oldest first."""
@@ -167,7 +170,10 @@ class Registry:
 
     def get(self, audience: str) -> Audience:
         """Raises NotFound."""
-        return decode(self._raw(audience))
+        raw: bytes | None = self._client.hget(keys.AUDIENCES, audience)
+        if raw is None:
+            raise NotFound(audience)
+        return decode(raw)
 
     def all(self, tag: str | None = None) -> list[Audience]:
         """All audiences, or a tag's, oldest first."""
@@ -303,12 +309,6 @@ class Registry:
                 most=f"{int(limit):,}",
             )
         return new
-
-    def _raw(self, audience: str) -> bytes:
-        raw: bytes | None = self._client.hget(keys.AUDIENCES, audience)
-        if raw is None:
-            raise NotFound(audience)
-        return raw
 
     def _save(self, audience: Audience) -> None:
         self._client.hset(keys.AUDIENCES, audience.id, encode(audience))

@@ -10,7 +10,7 @@ import msgspec
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from collector import keys
+from collector import connections, keys
 from collector.clock import Clock
 from collector.connections import Redis
 
@@ -147,14 +147,7 @@ class People:
             return self._hasher.hash(password)
 
     def _change(self, login: str, change: Callable[[Person], Person]) -> Person | None:
-        def write(pipeline: Redis) -> Person | None:
-            record: bytes | None = pipeline.hget(keys.PEOPLE, login_of(login))
-            if record is None:
-                return None
-            changed = change(_read(record))
-            pipeline.multi()
-            pipeline.hset(keys.PEOPLE, changed.login, _write(changed))
-            return changed
-
-        changed: Person | None = self._client.transaction(write, keys.PEOPLE, value_from_callable=True)
-        return changed
+        found = connections.change(
+            self._client, keys.PEOPLE, login_of(login), lambda record: _write(change(_read(record)))
+        )
+        return _read(found[1]) if found else None
