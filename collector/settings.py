@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -24,6 +24,17 @@ class BadSetup(Exception):
     """The set-up cannot work. The message is one line: what, why, and how to mend it."""
 
 
+def _like(pattern: re.Pattern[str], what: str) -> AfterValidator:
+    """Takes nothing, or a text of the pattern; `what` says in words which."""
+
+    def check(text: str) -> str:
+        if text and not pattern.fullmatch(text):
+            raise PydanticCustomError("form", f"Input should be {what}")
+        return text
+
+    return AfterValidator(check)
+
+
 class Settings(BaseSettings):
     """The table. docs/settings.md shows the same rows; a test compares them."""
 
@@ -34,8 +45,8 @@ class Settings(BaseSettings):
     archive_dir: Path | None = Field(None, description="Folder of the Parquet archive. Empty: data_dir/archive.")
     host: str = Field("127.0.0.1", description="Address that serve listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that serve listens on.")
-    public_url: str = Field("", description="The collector's URL as browsers see it. Empty: http://host:port.")
-    admin_key: str = Field("", repr=False, description="Fixes the admin key. Empty: one is made at first start and kept in data_dir.")
+    public_url: Annotated[str, _like(URL, "a URL such as https://collect.shop.example")] = Field("", description="The collector's URL as browsers see it. Empty: http://host:port.")
+    admin_key: Annotated[str, _like(BEARER, "letters, digits and signs of ASCII without blanks")] = Field("", repr=False, description="Fixes the admin key. Empty: one is made at first start and kept in data_dir.")
     partitions: int = Field(16, ge=1, le=1024, description="Partitions; written at first start, later only checked.")
     durability: Literal["always", "everysec"] = Field(
         "always", description="What appendfsync must be. everysec can lose about a second of acknowledged events in a power cut."
@@ -83,20 +94,6 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(3.0, ge=0, le=4, description="Seconds of a stop between /readyz saying no and the port closing.")
     worker_metrics_port: int = Field(0, ge=0, le=65535, description="Port of a worker's /metrics. 0: none.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is logged.")
-
-    @field_validator("public_url")
-    @classmethod
-    def _loadable(cls, url: str) -> str:
-        if url and not URL.fullmatch(url):
-            raise PydanticCustomError("url", "Input should be a URL such as https://collect.shop.example")
-        return url
-
-    @field_validator("admin_key")
-    @classmethod
-    def _presentable(cls, key: str) -> str:
-        if key and not BEARER.fullmatch(key):
-            raise PydanticCustomError("key", "Input should be letters, digits and signs of ASCII without blanks")
-        return key
 
     @property
     def archive(self) -> Path:
