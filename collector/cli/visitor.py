@@ -11,7 +11,6 @@ from collector.archive.whole import Damaged
 from collector.cli.opening import Json, TagOption, fail, opened, print_json
 from collector.cli.options import DataDir
 from collector.query.engine import Engine
-from collector.settings import BadSetup
 
 Visitor = Annotated[str, typer.Argument(metavar="VISITOR", help="The visitor's id.")]
 PATIENCE = 60.0  # seconds for the worker to prove an erasure; a rewrite of 1 GB takes a few
@@ -27,7 +26,6 @@ def forget(
     data_dir: DataDir = None,
 ) -> None:
     """Erase a visitor: out of every audience at once, out of every file within 24 h."""
-    _check_named(visitor)
     with opened(data_dir) as it:
         known = it.tag(tag).id
         held = _held(it.engine, known, visitor)
@@ -41,7 +39,6 @@ def forget(
 
 def subject(visitor: Visitor, tag: TagOption, data_dir: DataDir = None) -> None:
     """All that is known of a visitor, as JSON."""
-    _check_named(visitor)
     with opened(data_dir) as it:
         print_json(it.engine.visitor(it.tag(tag).id, visitor))
 
@@ -56,11 +53,6 @@ def erasures(tag: TagOption, as_json: Json = False, data_dir: DataDir = None) ->
     for one in found:
         state = f"waits for {one['waits_for']}" if one["waits_for"] else f"proven {one['files_rewritten_at']}"
         typer.echo(f"{one['visitor']}  asked {one['asked_at']}  {state}")
-
-
-def _check_named(visitor: str) -> None:
-    if not visitor:
-        raise BadSetup("The visitor's id is empty. Mend: name the id of the cookie, or of your back end.")
 
 
 def _held(engine: Engine, tag: str, visitor: str) -> bool:

@@ -66,13 +66,6 @@ class Asked(NamedTuple):
             raise NotFound
         return found
 
-    def visitor(self) -> str:
-        """The visitor of the path. Raises BadQuestion for nobody, of whom a script would believe that all is gone."""
-        name: str = self.request.path_params["visitor"]
-        if not name:
-            raise BadQuestion("visitor", "is empty. Mend: name the id of the cookie, or of your back end.")
-        return name
-
     def whole(self, name: str, default: int | None, most: int) -> int | None:
         text = self.query(name)
         if text is None:
@@ -243,7 +236,7 @@ def overlap(asked: Asked) -> Response:
 
 def visitor(asked: Asked) -> Response:
     tag = asked.tag(asked.query("tag"))
-    name = asked.visitor()
+    name = asked.request.path_params["visitor"]
     known = asked.engine.visitor(tag, name)
     asked.note("looked_up_visitor", asked.engine.mark(tag, name), tag)
     return _json(known)
@@ -253,7 +246,7 @@ def erase_visitor(asked: Asked) -> Response:
     tag, now = asked.tag(asked.query("tag")), asked.query("now") or "false"
     if now not in ("true", "false"):
         raise BadQuestion("now", "must be true or false.")
-    name = asked.visitor()
+    name = asked.request.path_params["visitor"]
     until = asked.engine.erase(tag, name, now=now == "true")
     asked.note("erased_visitor", asked.engine.mark(tag, name), tag)
     return _json({"tag": tag, "visitor": name, "erased_until": clock.iso(until)})

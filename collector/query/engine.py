@@ -149,7 +149,8 @@ class Engine:
         return self._sizes.overlap(audiences[0].tag, [audience.question(at) for audience in audiences]), at
 
     def visitor(self, tag: str, visitor: str) -> dict[str, Any]:
-        """All that is known of a visitor: audiences with dates, consent over time, events."""
+        """All that is known of a visitor: audiences with dates, consent, events. Raises BadQuestion for none."""
+        _check_named(visitor)
         at = self._instant(None)
         events = self._archive.events(tag, visitor)
         audiences = self.registry.all(tag)
@@ -214,8 +215,9 @@ class Engine:
     def erase(self, tag: str, visitor: str, *, now: bool = False) -> int:
         """Erase a visitor up to this second, which is returned: out of every audience at once.
 
-        What files still hold goes within 24 h, and without delay when `now` says so.
+        What files still hold goes within 24 h, and without delay when `now` says so. Raises BadQuestion for none.
         """
+        _check_named(visitor)
         until = int(self.clock())
         columns = self.registry.columns[self._installation.partition(tag, visitor)]
         columns.forget(tag, visitor, "tombstone", until)
@@ -300,6 +302,12 @@ class Engine:
 def history(registry: Registry, audience: Audience) -> list[dict[str, Any]]:
     """The recorded sizes as the API shows them, oldest first."""
     return [{"at": clock.iso(at), "size": size} for at, size in registry.history(audience)]
+
+
+def _check_named(visitor: str) -> None:
+    """Raises BadQuestion for nobody: a script would believe that all is gone."""
+    if not visitor:
+        raise BadQuestion("visitor", "is empty. Mend: name the id of the cookie, or of your back end.")
 
 
 def _pending(each: Pending) -> dict[str, Any]:
